@@ -1,0 +1,3 @@
+//! The `quiesce` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Real hosts for the filter, and the tests that need them.

@@ -1,0 +1,333 @@
+//! The snapshot: the one immutable JSON document with all that an enforcer needs.
+//!
+//! These are the wire types, parsed strictly: a field that this version does not know is an error,
+//! because it might have been the one that says "write". [`crate::Policy::compile`] checks what
+//! types alone cannot and builds what requests are matched against.
+
+use std::{borrow::Borrow, collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The version of a snapshot. Later snapshots have larger versions; 0 is "none yet".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text of the name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// Identifies one window for ever.
+    WindowId
+}
+name_type! {
+    /// Names a surface: lower-case letters, digits, `-` and `_`, so that it can stand in a metric's name.
+    SurfaceName
+}
+name_type! {
+    /// Identifies one enforcer: an Envoy's node id, or what its configuration says.
+    EnforcerId
+}
+name_type! {
+    /// Identifies one process of an enforcer: a restart brings a new one.
+    InstanceId
+}
+
+/// All that an enforcer needs to know, as of one version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// The version of this document.
+    pub version: Epoch,
+    /// Whether verdicts are carried out.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Windows that are in force, or will be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// The APIs behind the proxies. A request that belongs to none is judged by its method alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surfaces: Vec<Surface>,
+    /// Who may write during a window.
+    #[serde(default, skip_serializing_if = "Exemptions::is_empty")]
+    pub exemptions: Exemptions,
+    /// How long refused clients are told to wait.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// The page that tells people what is going on; an absolute URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_page: Option<String>,
+}
+
+/// Whether verdicts are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Writes are refused while a window is in force.
+    #[default]
+    Enforce,
+    /// Verdicts are counted, and every request passes.
+    Observe,
+}
+
+/// One read-only period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Identifies the window.
+    pub id: WindowId,
+    /// Where it applies.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
+    /// When it begins.
+    pub starts_at: Timestamp,
+    /// The companion has seen it begin: it is in force from now on, whatever the proxy's clock says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub started: bool,
+    /// When people are told that it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// The lease: it is in force no longer than this, companion or not.
+    pub expires_at: Timestamp,
+    /// Why, in words for the people refused.
+    pub reason: String,
+    /// Whom to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// The HTTP status of refusals.
+    #[serde(default)]
+    pub status: RefusalStatus,
+    /// Writes still in flight this long after the start are cut; milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+/// Where a window applies. Empty means everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// Enforcer labels: for every key the enforcer must carry one of the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// Hosts, as in [`Surface::hosts`]; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+impl Scope {
+    /// Whether the scope narrows nothing.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.hosts.is_empty()
+    }
+
+    /// Whether an enforcer with these labels is concerned.
+    pub fn covers_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels
+            .iter()
+            .all(|(key, wanted)| labels.get(key).is_some_and(|value| wanted.iter().any(|one| one == value)))
+    }
+}
+
+/// The HTTP status that a window's refusals carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RefusalStatus {
+    /// 423 Locked, RFC 4918 section 11.3.
+    #[default]
+    Locked,
+    /// 503 Service Unavailable, RFC 9110 section 15.6.4.
+    Unavailable,
+}
+
+impl From<RefusalStatus> for u16 {
+    fn from(status: RefusalStatus) -> Self {
+        match status {
+            RefusalStatus::Locked => 423,
+            RefusalStatus::Unavailable => 503,
+        }
+    }
+}
+
+impl TryFrom<u16> for RefusalStatus {
+    type Error = String;
+
+    fn try_from(code: u16) -> Result<Self, Self::Error> {
+        match code {
+            423 => Ok(Self::Locked),
+            503 => Ok(Self::Unavailable),
+            other => Err(format!("a refusal's status is 423 or 503, not {other}")),
+        }
+    }
+}
+
+/// One API behind the proxies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Surface {
+    /// Names it in metrics, logs and verdicts.
+    pub name: SurfaceName,
+    /// Hosts it answers on: `api.example.com`, or `*.example.com` for any depth below; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The path it lives under; its rules' paths are relative to this.
+    #[serde(default = "root", skip_serializing_if = "is_root")]
+    pub path_prefix: String,
+    /// Overrides the snapshot's mode for this surface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// What the method alone gets wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+fn is_root(prefix: &str) -> bool {
+    prefix == "/"
+}
+
+/// Says of some requests whether they read or write, and what becomes of the writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Methods it speaks of; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// The path, relative to the surface's prefix: `/a/{any}/c`, or `/a/{*rest}` for all below `/a/`.
+    pub path: String,
+    /// A header that the request must carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderCondition>,
+    /// What such a request does.
+    pub effect: Effect,
+    /// What becomes of it while frozen, if it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+}
+
+/// A header that a request must carry for a rule to speak of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderCondition {
+    /// The header's name, lower case.
+    pub name: String,
+    /// The exact value; without one, any value will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// What a request would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It changes nothing.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+/// What becomes of a write while a window is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is refused.
+    #[default]
+    Block,
+    /// It passes, and the barrier does not wait for it.
+    Allow,
+}
+
+/// Who may write during a window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exemptions {
+    /// URI SANs of client certificates, exact: `spiffe://cluster.local/ns/ops/sa/migrate`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
+    /// Public keys whose passes are honoured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass_keys: Vec<PassKey>,
+}
+
+impl Exemptions {
+    /// Whether nobody is exempt.
+    pub fn is_empty(&self) -> bool {
+        self.identities.is_empty() && self.pass_keys.is_empty()
+    }
+}
+
+/// A public key whose passes are honoured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassKey {
+    /// The key's id, as passes name it.
+    pub kid: String,
+    /// The Ed25519 public key (RFC 8032): 32 bytes in unpadded base64url.
+    pub public_key: String,
+}
+
+/// How long refused clients are told to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryPolicy {
+    /// Told when the end is not known or has passed; seconds.
+    pub default_s: u32,
+    /// Clients are spread over this long after the end, so that they do not return together; seconds.
+    pub spread_s: u32,
+    /// Nobody is told to wait longer than this; seconds.
+    pub cap_s: u32,
+    /// How often one client may come back for the same thing before its time until it is told so.
+    pub budget: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { default_s: 10, spread_s: 10, cap_s: 3600, budget: 10 }
+    }
+}
