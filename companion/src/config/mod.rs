@@ -208,16 +208,24 @@ impl Config {
             place: "1:1".to_owned(),
             message: format!("`{field}` is missing"),
         })?;
-        let problems = validate::problems(&config);
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        let places = places::Places::of(yaml);
-        let problems = problems
+        config.check_at(Path::new(origin), &places::Places::of(yaml))?;
+        Ok(config)
+    }
+
+    /// Checks the contents, after something was set that no file says.
+    pub fn check(&self, origin: &Path) -> Result<(), ConfigError> {
+        self.check_at(origin, &places::Places::default())
+    }
+
+    fn check_at(&self, origin: &Path, places: &places::Places) -> Result<(), ConfigError> {
+        let problems: Vec<_> = validate::problems(self)
             .into_iter()
             .map(|(field, message)| ConfigProblem { place: places.find(&field), field, message })
             .collect();
-        Err(ConfigError::Invalid { origin: origin.to_owned(), problems })
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Invalid { origin: origin.display().to_string(), problems })
     }
 
     /// What the configuration amounts to.

@@ -34,6 +34,17 @@ impl Summary {
     }
 }
 
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { surfaces, rules, tokens, listen, mode } = self;
+        let mode = match mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        };
+        write!(f, "{surfaces} surfaces, {rules} rules, {tokens} tokens, mode {mode}, listening on {listen}")
+    }
+}
+
 /// The snapshot that a configuration makes as long as there is no window and no signing key.
 pub fn snapshot(config: &Config) -> Snapshot {
     Snapshot {
