@@ -48,7 +48,7 @@ impl Module {
         config.consume_fuel(true);
         let engine = Engine::new(&config).map_err(|error| anyhow!("{error:?}"))?;
         let module = wasmtime::Module::new(&engine, bytes).map_err(|error| anyhow!("{error:?}"))?;
-        let linker = imports::linker(&engine).map_err(|error| anyhow!("{error:?}"))?;
+        let linker = imports::linker(&engine, &module).map_err(|error| anyhow!("{error:?}"))?;
         linker.instantiate_pre(&module).map_err(|error| anyhow!("{error:?}"))?;
         Ok(Self { engine, module, linker: Arc::new(linker) })
     }
