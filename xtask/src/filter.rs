@@ -79,7 +79,7 @@ fn compile(ws: &Workspace, package: &str, file: &str) -> Result<Vec<u8>> {
     );
     // `--crate-type cdylib`: beside an rlib of the same crate, cargo leaves link-time optimisation off.
     ws.cargo()
-        .args(["rustc", "--locked", "--lib", "--crate-type", "cdylib", "--profile", "wasm"])
+        .args(["rustc", "--lib", "--crate-type", "cdylib", "--profile", "wasm"])
         .args(["--package", package, "--target", WASM_TARGET, "--config", &remap])
         .run()?;
     Ok(ws.sh.read_binary_file(ws.target(WASM_TARGET).join("wasm").join(file))?)
