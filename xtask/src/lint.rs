@@ -41,7 +41,11 @@ fn dependencies(ws: &Workspace) -> Result<()> {
     })?;
     // The database is a git repository of its own, which no package registry carries.
     let fetched = step("cargo-deny: fetching RustSec's advisories", || {
-        Ok(cmd!(sh, "{deny} --locked fetch db").quiet().ignore_status().output()?)
+        Ok(cmd!(sh, "{deny} --locked fetch db")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .quiet()
+            .ignore_status()
+            .output()?)
     })?;
     if !fetched.status.success() {
         let error = String::from_utf8_lossy(&fetched.stderr);

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
-use crate::{progress::step, workspace::Workspace};
+use crate::{
+    progress::{note, step},
+    workspace::Workspace,
+};
 
 /// The directory that holds the unpacked wheel of `package` at `version`.
 ///
@@ -50,22 +53,18 @@ pub fn cargo_tool(ws: &Workspace, package: &str, version: &str, bin: &str) -> Re
             // A directory of its own for the build: the workspace's would keep its hundreds of megabytes.
             let build = tempfile::tempdir()?;
             into_place(&home, |dir| {
-                ws.cargo()
-                    .args([
-                        "install",
-                        "--quiet",
-                        "--locked",
-                        "--version",
-                        version,
-                        "--bin",
-                        bin,
-                        package,
-                        "--root",
-                    ])
+                let install = ws
+                    .cargo()
+                    .args(["install", "--quiet", "--version", version, "--bin", bin, package, "--root"])
                     .arg(dir)
-                    .env("CARGO_TARGET_DIR", build.path())
-                    .run()
-                    .with_context(|| format!("cargo could not install {package} {version}"))
+                    .env("CARGO_TARGET_DIR", build.path());
+                // With the versions that its authors tested, unless one of those cannot be had:
+                // withdrawn since, or not yet in a mirror of the registry.
+                if install.clone().arg("--locked").run().is_ok() {
+                    return Ok(());
+                }
+                note("not with the versions that its authors locked; trying with compatible ones");
+                install.run().with_context(|| format!("cargo could not install {package} {version}"))
             })
         })?;
     }
