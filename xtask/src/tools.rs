@@ -53,18 +53,22 @@ pub fn cargo_tool(ws: &Workspace, package: &str, version: &str, bin: &str) -> Re
             // A directory of its own for the build: the workspace's would keep its hundreds of megabytes.
             let build = tempfile::tempdir()?;
             into_place(&home, |dir| {
-                let install = ws
-                    .cargo()
-                    .args(["install", "--quiet", "--version", version, "--bin", bin, package, "--root"])
-                    .arg(dir)
-                    .env("CARGO_TARGET_DIR", build.path());
+                let install = |locked: Option<&str>| {
+                    ws.cargo()
+                        .args(["install", "--quiet", "--version", version, "--bin", bin, package])
+                        .args(locked)
+                        .arg("--root")
+                        .arg(dir)
+                        .env("CARGO_TARGET_DIR", build.path())
+                        .run()
+                };
                 // With the versions that its authors tested, unless one of those cannot be had:
                 // withdrawn since, or not yet in a mirror of the registry.
-                if install.clone().arg("--locked").run().is_ok() {
+                if install(Some("--locked")).is_ok() {
                     return Ok(());
                 }
                 note("not with the versions that its authors locked; trying with compatible ones");
-                install.run().with_context(|| format!("cargo could not install {package} {version}"))
+                install(None).with_context(|| format!("cargo could not install {package} {version}"))
             })
         })?;
     }
