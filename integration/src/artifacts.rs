@@ -1,0 +1,45 @@
+//! Where the built things under test are: the bytes that ship, never a stale or debug build.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The release module of the filter, `$QUIESCE_WASM`.
+///
+/// # Errors
+/// When the variable is not set or names no file.
+pub fn wasm() -> Result<PathBuf> {
+    from_env("QUIESCE_WASM")
+}
+
+/// The companion's binary, `$QUIESCE_BIN`.
+///
+/// # Errors
+/// When the variable is not set or names no file.
+pub fn quiesce() -> Result<PathBuf> {
+    from_env("QUIESCE_BIN")
+}
+
+/// The Envoy binary, `$ENVOY_BIN`.
+///
+/// # Errors
+/// When the variable is not set or names no file.
+pub fn envoy() -> Result<PathBuf> {
+    from_env("ENVOY_BIN")
+}
+
+/// The module of the filter that does nothing, `$QUIESCE_NOOP_WASM`: what the SDK alone costs.
+///
+/// # Errors
+/// When the variable is not set or names no file.
+pub fn noop_wasm() -> Result<PathBuf> {
+    from_env("QUIESCE_NOOP_WASM")
+}
+
+fn from_env(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(name)
+        .map(PathBuf::from)
+        .with_context(|| format!("{name} is not set; run `cargo xtask test`, which builds what it names"))?;
+    ensure!(path.is_file(), "{name} names {}, which is no file; run `cargo xtask test`", path.display());
+    path.canonicalize().with_context(|| format!("{name} names {}", path.display()))
+}

@@ -1,0 +1,183 @@
+//! The real companion and its command line, on a free port and a store of its own.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::{artifacts, http::Request, ports, process::Process, snapshots::SYNC_TOKEN, wait};
+
+const START_BOUND: Duration = Duration::from_secs(20);
+const STOP_BOUND: Duration = Duration::from_secs(20);
+
+/// The token that the command line uses here.
+pub const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
+
+/// A running companion; killed when dropped.
+#[derive(Debug)]
+pub struct Companion {
+    // Before `dir`: the process ends before its files go.
+    process: Process,
+    addr: SocketAddr,
+    dir: TempDir,
+}
+
+impl Companion {
+    /// Starts one with `settings` added to its configuration (YAML, top level), and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the binary is not there, or is not ready in time; its log is in the error.
+    pub async fn start(settings: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("quiesce-companion-").tempdir()?;
+        let addr = ports::free()?;
+        fs::write(dir.path().join("quiesce.yaml"), config(addr, &dir, settings)?)?;
+        let process = spawn(&dir)?;
+        let mut companion = Self { process, addr, dir };
+        companion.until_ready().await?;
+        Ok(companion)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("quiesce.yaml")
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end in time, or ends with a failure.
+    pub async fn stop(&mut self) -> Result<()> {
+        let status = self.process.terminate(STOP_BOUND).await?;
+        ensure!(status.success(), "the companion ended with {status} after SIGTERM:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Starts it again on the same port and store, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.process = spawn(&self.dir)?;
+        self.until_ready().await
+    }
+
+    /// A command of its command line, with where the companion is and an operator's token set.
+    ///
+    /// # Errors
+    /// When the binary is not there.
+    pub fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(artifacts::quiesce()?);
+        command
+            .args(args)
+            .env("QUIESCE_URL", format!("http://{}", self.addr))
+            .env("QUIESCE_TOKEN", OPERATOR_TOKEN)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a command to its end and returns whatever it said.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub async fn output(&self, args: &[&str]) -> Result<Output> {
+        tokio::process::Command::from(self.command(args)?)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("quiesce {}", args.join(" ")))
+    }
+
+    /// Runs a command that must succeed and returns its standard output.
+    ///
+    /// # Errors
+    /// When it fails; what it said is in the error.
+    pub async fn run(&self, args: &[&str]) -> Result<String> {
+        let output = self.output(args).await?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "quiesce {} ended with {}\nstdout: {out}\nstderr: {err}",
+            args.join(" "),
+            output.status
+        );
+        Ok(out.into_owned())
+    }
+
+    /// Runs a command that must succeed with `--output json` and reads what it prints.
+    ///
+    /// # Errors
+    /// When it fails or prints something else.
+    pub async fn json<T: DeserializeOwned>(&self, args: &[&str]) -> Result<T> {
+        let out = self.run(&[args, &["--output", "json"]].concat()).await?;
+        serde_json::from_str(&out)
+            .with_context(|| format!("quiesce {}: not the JSON expected: {out}", args.join(" ")))
+    }
+
+    /// A request to its API as an operator.
+    pub fn api(&self, method: &str, path: &str) -> Request {
+        Request::new(method, path).header("authorization", &format!("Bearer {OPERATOR_TOKEN}"))
+    }
+
+    async fn until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_BOUND;
+        loop {
+            if let Some(status) = self.process.exited() {
+                bail!("the companion ended with {status} while it started:\n{}", self.log());
+            }
+            if Request::get("/readyz").send(self.addr).await.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the companion was not ready within {START_BOUND:?}:\n{}", self.log());
+            }
+            tokio::time::sleep(wait::POLL).await;
+        }
+    }
+}
+
+fn config(addr: SocketAddr, dir: &TempDir, settings: &str) -> Result<String> {
+    let dir = dir.path();
+    fs::write(dir.join("operator-token"), OPERATOR_TOKEN)?;
+    fs::write(dir.join("sync-token"), SYNC_TOKEN)?;
+    Ok(format!(
+        "listen: {addr}\nstate_dir: {dir}\nlog_format: human\ntokens:\n\
+         \x20 - {{ name: tests, role: operator, file: {dir}/operator-token }}\n\
+         \x20 - {{ name: envoys, role: sync, file: {dir}/sync-token }}\n{settings}\n",
+        dir = dir.display(),
+    ))
+}
+
+fn spawn(dir: &TempDir) -> Result<Process> {
+    let mut command = Command::new(artifacts::quiesce()?);
+    command.arg("serve").arg("--config").arg(dir.path().join("quiesce.yaml")).current_dir(dir.path());
+    Process::spawn("quiesce serve", command, &dir.path().join("quiesce.log"))
+}
