@@ -3,9 +3,7 @@
 use axum::http::StatusCode;
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
-use crate::{
-    auth::AuthError, event::EventKind, fleet::FleetError, passes::PassError, store::StoreError,
-};
+use crate::{auth::AuthError, event::EventKind, fleet::FleetError, passes::PassError, store::StoreError};
 
 /// Why a request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +32,8 @@ pub enum ServiceError {
         starts_at: Timestamp,
         /// When it is told to end.
         ends_at: Timestamp,
+        /// Whether it has begun.
+        begun: bool,
     },
     /// The window is over.
     #[error("window `{id}` is over: it was {how} by {by} at {at}", how = .how.as_str())]
@@ -128,9 +128,7 @@ impl ServiceError {
             }
             "token-missing" | "token-unknown" => StatusCode::UNAUTHORIZED,
             "role-insufficient" => StatusCode::FORBIDDEN,
-            "fleet-full" | "store-slow" | "store-failed" | "shutting-down" => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            "fleet-full" | "store-slow" | "store-failed" | "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -140,9 +138,12 @@ impl ServiceError {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::UnknownWindow(_) => Some("`quiesce status` lists the windows there are".to_owned()),
-            Self::Overlap { id, .. } => Some(format!(
-                "end it first (`quiesce thaw {id}`, or `quiesce cancel {id}` before it begins), \
+            Self::Overlap { id, begun: true, .. } => Some(format!(
+                "`quiesce extend {id}` makes it longer and `quiesce thaw {id}` ends it; \
                  or choose other times or a narrower scope"
+            )),
+            Self::Overlap { id, begun: false, .. } => Some(format!(
+                "`quiesce cancel {id}` takes it back; or choose other times or a narrower scope"
             )),
             Self::Over { .. } => Some("`quiesce status` lists the windows that are not over".to_owned()),
             Self::NotBegun(id) => Some(format!("take it back with `quiesce cancel {id}`")),
@@ -156,9 +157,9 @@ impl ServiceError {
             Self::Fleet(FleetError::Full) => Some(
                 "forget lost ones with `quiesce fleet forget ID`; is one restarting in a loop?".to_owned(),
             ),
-            Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => Some(
-                "put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned(),
-            ),
+            Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => {
+                Some("put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned())
+            }
             Self::Auth(AuthError::Insufficient { .. }) => {
                 Some("use a token with that role (see `tokens` in the companion's configuration)".to_owned())
             }

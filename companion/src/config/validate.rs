@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use quiesce_policy::snapshot::{Epoch, Exemptions, Mode, Snapshot};
+use quiesce_policy::{
+    Policy,
+    snapshot::{Epoch, Exemptions, Mode, Snapshot},
+};
 
 use super::{Config, Token};
 use crate::auth::Role;
@@ -46,7 +49,7 @@ impl std::fmt::Display for Summary {
 }
 
 /// The snapshot that a configuration makes as long as there is no window and no signing key.
-pub fn snapshot(config: &Config) -> Snapshot {
+fn snapshot(config: &Config) -> Snapshot {
     Snapshot {
         version: Epoch(0),
         mode: config.mode,
@@ -76,13 +79,19 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     if windows.default_duration > windows.max_duration {
         wrong(
             "windows.default_duration",
-            format!("{} is longer than windows.max_duration, {}", windows.default_duration, windows.max_duration),
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.default_duration, windows.max_duration
+            ),
         );
     }
     if windows.drain_timeout > windows.max_duration {
         wrong(
             "windows.drain_timeout",
-            format!("{} is longer than windows.max_duration, {}", windows.drain_timeout, windows.max_duration),
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.drain_timeout, windows.max_duration
+            ),
         );
     }
     if let Some(contact) = &windows.contact
@@ -94,6 +103,14 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
         wrong(
             "retry.default_s",
             format!("{} is more than retry.cap_s, {}", config.retry.default_s, config.retry.cap_s),
+        );
+    }
+    if let Some(page) = &config.status_page
+        && !reqwest::Url::parse(page).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    {
+        wrong(
+            "status_page",
+            format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
         );
     }
     tokens(&config.tokens, &mut wrong);
@@ -112,7 +129,10 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
         if !names.insert(&token.name) {
             wrong(
                 &format!("tokens[{index}].name"),
-                format!("`{}` is the name of another token; names tell in the event log who did what", token.name),
+                format!(
+                    "`{}` is the name of another token; names tell in the event log who did what",
+                    token.name
+                ),
             );
         }
         match (&token.sha256, &token.file) {
@@ -120,7 +140,8 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
                 if crate::auth::Digest::from_hex(hash).is_none() {
                     wrong(
                         &format!("tokens[{index}].sha256"),
-                        "is not a SHA-256: write 64 hexadecimal digits, as `quiesce token new` prints them".to_owned(),
+                        "is not a SHA-256: write 64 hexadecimal digits, as `quiesce token new` prints them"
+                            .to_owned(),
                     );
                 }
             }
@@ -130,7 +151,10 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
     }
     let has = |role| tokens.iter().any(|token| token.role == role);
     if !tokens.is_empty() && !has(Role::Sync) {
-        wrong("tokens", "none has the role `sync`, so no enforcer could fetch its snapshot: add one".to_owned());
+        wrong(
+            "tokens",
+            "none has the role `sync`, so no enforcer could fetch its snapshot: add one".to_owned(),
+        );
     }
     if !tokens.is_empty() && !has(Role::Operator) {
         wrong("tokens", "none has the role `operator`, so nobody could freeze or thaw: add one".to_owned());
@@ -138,8 +162,8 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
 }
 
 /// What the enforcers' own compiler says of the configured part of the snapshot.
-fn uncompilable(_config: &Config) -> Option<(String, String)> {
-    None
+fn uncompilable(config: &Config) -> Option<(String, String)> {
+    Policy::compile(&snapshot(config)).err().map(|error| (error.place, error.problem))
 }
 
 /// Whether an address can be reached from this machine only.

@@ -61,7 +61,8 @@ pub struct Entry {
     poll_ms: u64,
     open_polls: u32,
     hung_up: bool,
-    booted: bool,
+    /// Windows that were in force in the first snapshot it was given, if it came without one.
+    born_under: BTreeSet<WindowId>,
     settled: BTreeSet<WindowId>,
     counters: Vec<SurfaceCounters>,
     save: Save,
@@ -152,17 +153,15 @@ impl Fleet {
     /// The fleet as the last companion saved it. Who was live then has one live period to come back.
     pub fn restore(records: Vec<FleetRecord>, at: Instant) -> Self {
         let end = records.iter().map(|record| record.last_seen).max().unwrap_or_default();
-        let entries = records
-            .into_iter()
-            .map(|record| (record.key(), record.restore(end, at)))
-            .collect();
+        let entries = records.into_iter().map(|record| (record.key(), record.restore(end, at))).collect();
         Self { entries, ..Self::default() }
     }
 
-    /// Takes a report in.
+    /// Takes a report in. `in_force` tells the windows in force in the snapshot published.
     pub fn report(
         &mut self,
         request: SyncRequest,
+        in_force: impl FnOnce() -> BTreeSet<WindowId>,
         now: Timestamp,
         at: Instant,
     ) -> Result<Reported, FleetError> {
@@ -190,7 +189,7 @@ impl Fleet {
                 enforcer: request.enforcer.clone(),
                 first_seen: now,
                 last_seen: now,
-                booted: report.applied == Epoch(0),
+                born_under: if report.applied == Epoch(0) { in_force() } else { BTreeSet::new() },
                 report: Report::default(),
                 heard: None,
                 poll_ms: DEFAULT_POLL_MS,
@@ -274,10 +273,7 @@ impl Fleet {
             })
     }
 
-    fn processes_of<'a>(
-        &'a self,
-        id: &'a EnforcerId,
-    ) -> impl Iterator<Item = (&'a EnforcerKey, &'a Entry)> {
+    fn processes_of<'a>(&'a self, id: &'a EnforcerId) -> impl Iterator<Item = (&'a EnforcerKey, &'a Entry)> {
         let first = EnforcerKey { id: id.clone(), instance: InstanceId::from("") };
         self.entries.range(first..).take_while(move |(key, _)| key.id == *id)
     }
@@ -313,9 +309,10 @@ impl Fleet {
                 id: key.id.clone(),
                 instance: key.instance.clone(),
                 live: entry.is_live(at),
+                connected: entry.is_connected(),
                 succeeded: self.is_succeeded(key, at),
                 heard_since_start: since_start(entry.last_seen),
-                booted_into_window: entry.booted && since_start(entry.first_seen),
+                booted_into_window: entry.born_under.contains(id),
                 in_force: entry.report.in_force.contains(id),
                 settled: entry.settled.contains(id),
                 in_flight: entry.report.in_flight,
@@ -372,15 +369,12 @@ impl Fleet {
             .filter(|(key, entry)| {
                 windows.clone().all(|window| {
                     let Some(started) = &window.history.started else { return true };
-                    let on_roster = started
-                        .roster
-                        .iter()
-                        .any(|one| one.id == key.id && one.instance == key.instance);
+                    let on_roster =
+                        started.roster.iter().any(|one| one.id == key.id && one.instance == key.instance);
                     entry.settled.contains(window.id())
                         || window.history.quiesced.is_some()
                         || (!on_roster
-                            && (entry.last_seen < started.at
-                                || (entry.booted && entry.first_seen >= started.at)))
+                            && (entry.last_seen < started.at || entry.born_under.contains(window.id())))
                 })
             })
             .map(|(key, _)| key.clone())
@@ -390,19 +384,16 @@ impl Fleet {
             self.removed.push(key);
         }
         let open: BTreeSet<&WindowId> = windows.map(OpenWindow::id).collect();
-        for entry in self.entries.values_mut().filter(|entry| !entry.settled.is_empty()) {
+        for entry in self.entries.values_mut() {
             entry.settled.retain(|id| open.contains(id));
+            entry.born_under.retain(|id| open.contains(id));
         }
     }
 
     /// What has to be saved, and up to which report that goes.
     pub fn unsaved(&mut self, at: Instant) -> (Vec<FleetRecord>, Vec<EnforcerKey>, u64) {
-        let changed = self
-            .entries
-            .values()
-            .filter(|entry| entry.needs_save(at))
-            .map(FleetRecord::of)
-            .collect();
+        let changed =
+            self.entries.values().filter(|entry| entry.needs_save(at)).map(FleetRecord::of).collect();
         (changed, std::mem::take(&mut self.removed), self.save_seq)
     }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use quiesce_policy::{
-    snapshot::{Window, WindowId},
+    Policy,
+    snapshot::{Snapshot, Window, WindowId},
     time::Timestamp,
 };
 use serde_json::json;
@@ -26,7 +27,11 @@ const PAST_TOLERANCE_MS: u64 = 5_000;
 
 impl Service {
     /// Issues a window: one that begins now, or later.
-    pub async fn create(self: &Arc<Self>, caller: Caller, new: NewWindow) -> Result<WindowView, ServiceError> {
+    pub async fn create(
+        self: &Arc<Self>,
+        caller: Caller,
+        new: NewWindow,
+    ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         let began = Instant::now();
         detached(async move {
@@ -99,8 +104,9 @@ impl Service {
             }
             let window = &open.record.window;
             let told = window.ends_at.unwrap_or(window.expires_at);
-            let (ends_at, expires_at) =
-                (told.plus_ms(extension.by_ms), window.expires_at.plus_ms(extension.by_ms));
+            // A window that has outlived its end is extended from now on.
+            let ends_at = told.max(now).plus_ms(extension.by_ms);
+            let expires_at = ends_at.plus_ms(service.config.windows.grace.ms()).max(window.expires_at);
             service.check_length("by_ms", window.starts_at, ends_at)?;
             let others = desk.windows.values().filter(|other| *other.id() != id);
             no_overlap(others, &open.record.window, ends_at, now)?;
@@ -119,7 +125,11 @@ impl Service {
     }
 
     /// Issues a pass. It is not kept; that it was issued is.
-    pub async fn issue_pass(self: &Arc<Self>, caller: Caller, new: NewPass) -> Result<PassView, ServiceError> {
+    pub async fn issue_pass(
+        self: &Arc<Self>,
+        caller: Caller,
+        new: NewPass,
+    ) -> Result<PassView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
             let desk = service.desk().await?;
@@ -138,12 +148,7 @@ impl Service {
                 evidence: json!({ "jti": pass.jti, "subject": new.subject, "expires_at": pass.expires_at }),
             };
             service.store.commit(Change { events: vec![event], ..Change::default() }).await?;
-            Ok(PassView {
-                pass: pass.token,
-                id: pass.jti,
-                subject: new.subject,
-                expires_at: pass.expires_at,
-            })
+            Ok(PassView { pass: pass.token, id: pass.jti, subject: new.subject, expires_at: pass.expires_at })
         })
         .await
     }
@@ -245,7 +250,10 @@ impl Service {
         };
         let ends_at = match (new.ends_at, new.duration_ms) {
             (Some(_), Some(_)) => {
-                return Err(ServiceError::invalid("duration_ms", "stands beside `ends_at`; give one of them"));
+                return Err(ServiceError::invalid(
+                    "duration_ms",
+                    "stands beside `ends_at`; give one of them",
+                ));
             }
             (Some(at), None) => at,
             (None, Some(ms)) => starts_at.plus_ms(ms),
@@ -289,12 +297,21 @@ impl Service {
             drain_timeout_ms,
         };
         no_overlap(desk.windows.values(), &window, ends_at, now)?;
+        let windows = desk.windows.values().map(|open| open.record.window.clone()).chain([window.clone()]);
+        // Whatever enforcers would not take is not issued.
+        Policy::compile(&Snapshot { windows: windows.collect(), ..Snapshot::default() })
+            .map_err(|error| ServiceError::invalid(error.place, error.problem))?;
         let record =
             WindowRecord { window, issued_at: now, issued_by: caller.name.clone(), expect: new.expect };
         Ok(OpenWindow { record, history: Default::default(), began: None })
     }
 
-    fn check_length(&self, place: &str, starts_at: Timestamp, ends_at: Timestamp) -> Result<(), ServiceError> {
+    fn check_length(
+        &self,
+        place: &str,
+        starts_at: Timestamp,
+        ends_at: Timestamp,
+    ) -> Result<(), ServiceError> {
         let longest = self.config.windows.max_duration;
         let length_ms = ends_at.ms_since(starts_at);
         if length_ms <= longest.ms() {
@@ -344,6 +361,7 @@ fn no_overlap<'a>(
                 reason: other.reason.clone(),
                 starts_at: other.starts_at,
                 ends_at: other.ends_at.unwrap_or(other.expires_at),
+                begun: other.started,
             })
         }
     }
