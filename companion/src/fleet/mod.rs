@@ -420,3 +420,6 @@ fn skew_ms(theirs: Timestamp, ours: Timestamp) -> i64 {
     let behind = i64::try_from(ours.ms_since(theirs)).unwrap_or(i64::MAX);
     ahead - behind
 }
+
+#[cfg(test)]
+mod tests;

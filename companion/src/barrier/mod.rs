@@ -305,3 +305,6 @@ impl Barrier {
 pub fn writes(count: u64) -> String {
     format!("{count} write{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;
