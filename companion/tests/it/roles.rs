@@ -100,6 +100,17 @@ POST /v1/windows/{id}/thaw operator
 }
 
 #[tokio::test]
+async fn web_pages_are_not_answered() {
+    let (companion, _dir) = Companion::start("{}").await;
+    let window = companion.freeze().await;
+    let thaw = http().post(format!("{}/v1/windows/{}/thaw", companion.url, window.id));
+    let response = thaw.header("origin", "https://evil.example").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(companion.status().await.windows.len(), 1);
+    companion.stop().await;
+}
+
+#[tokio::test]
 async fn events_name_the_token_that_was_used() {
     let (companion, _dir) = Companion::start(&tokens()).await;
     let create = http().post(format!("{}/v1/windows", companion.url)).bearer_auth("operator");
