@@ -37,7 +37,7 @@ impl Companion {
     pub async fn start(settings: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("quiesce-companion-").tempdir()?;
         let addr = ports::free()?;
-        fs::write(dir.path().join("quiesce.yaml"), config(addr, &dir, settings))?;
+        fs::write(dir.path().join("quiesce.yaml"), config(addr, &dir, settings)?)?;
         let process = spawn(&dir)?;
         let mut companion = Self { process, addr, dir };
         companion.until_ready().await?;
@@ -164,13 +164,16 @@ impl Companion {
     }
 }
 
-fn config(addr: SocketAddr, dir: &TempDir, settings: &str) -> String {
-    let store = dir.path().join("quiesce.db");
-    format!(
-        "listen: {addr}\nstore: {store}\nsync_token: {SYNC_TOKEN}\n\
-         tokens:\n  - name: tests\n    role: operator\n    token: {OPERATOR_TOKEN}\n{settings}\n",
-        store = store.display(),
-    )
+fn config(addr: SocketAddr, dir: &TempDir, settings: &str) -> Result<String> {
+    let dir = dir.path();
+    fs::write(dir.join("operator-token"), OPERATOR_TOKEN)?;
+    fs::write(dir.join("sync-token"), SYNC_TOKEN)?;
+    Ok(format!(
+        "listen: {addr}\nstate_dir: {dir}\nlog_format: human\ntokens:\n\
+         \x20 - {{ name: tests, role: operator, file: {dir}/operator-token }}\n\
+         \x20 - {{ name: envoys, role: sync, file: {dir}/sync-token }}\n{settings}\n",
+        dir = dir.display(),
+    ))
 }
 
 fn spawn(dir: &TempDir) -> Result<Process> {

@@ -9,6 +9,7 @@
 pub mod artifacts;
 pub mod companion;
 pub mod envoy;
+pub mod host;
 pub mod http;
 pub mod origin;
 pub mod ports;

@@ -3,8 +3,41 @@
 //! This crate does no I/O, reads no clock, draws no randomness and never panics, whatever the
 //! input: hosts, clocks and entropy are passed in. The same code runs inside Envoy, in the
 //! companion's `config check` and in services.
+//!
+//! [`snapshot`] and [`sync`] are the wire types. [`Policy::compile`] turns a snapshot into
+//! something that judges: [`Policy::classify`] says what a [`Request`] would do,
+//! [`Policy::judge`] says what becomes of a write, and [`reply`] writes the answer.
 #![forbid(unsafe_code)]
 
+mod error;
+mod host;
+pub mod pass;
+mod path;
+mod pattern;
+mod policy;
+mod refusal;
+pub mod reply;
+mod request;
+pub mod retry;
+mod rules;
+mod schedule;
 pub mod snapshot;
+mod surfaces;
 pub mod sync;
 pub mod time;
+
+pub use crate::{
+    error::SnapshotError,
+    host::Host,
+    path::Path,
+    policy::{Basis, Circumstances, Classified, Policy, Verdict},
+    refusal::Refusal,
+    request::{Request, Suspicion},
+    rules::RuleIndex,
+    schedule::{Latches, Schedule},
+    surfaces::{CompiledSurface, SurfaceIndex, Surfaces},
+    time::{Timestamp, TimestampError},
+};
+
+/// What metrics and logs call the requests that belong to no surface.
+pub const OTHER_SURFACE: &str = "other";

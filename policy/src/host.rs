@@ -1,0 +1,147 @@
+//! Hosts, and the patterns that surfaces and scopes name them by.
+
+use std::{borrow::Cow, collections::HashMap};
+
+/// The host of a request, without port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host<'a> {
+    /// A name or address, lower case.
+    Named(Cow<'a, str>),
+    /// Missing, or nothing that can be a host: it may mean any.
+    Odd,
+}
+
+impl<'a> Host<'a> {
+    /// Reads the request's authority (RFC 9110 section 7.2): host, perhaps with a port.
+    pub fn read(authority: &'a [u8]) -> Self {
+        let Some(text) = std::str::from_utf8(authority).ok() else { return Self::Odd };
+        let Some(host) = without_port(text) else { return Self::Odd };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let bracketed = host.starts_with('[');
+        let sound = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'-' | b'.' | b'_')
+                || (bracketed && matches!(byte, b':' | b'[' | b']'))
+        };
+        if host.is_empty() || !host.bytes().all(sound) {
+            return Self::Odd;
+        }
+        Self::Named(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        })
+    }
+}
+
+fn without_port(authority: &str) -> Option<&str> {
+    let end_of_host = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority.get(end_of_host..)?.rfind(':') {
+        None => Some(authority),
+        Some(colon) => {
+            let (host, port) = authority.split_at_checked(end_of_host + colon)?;
+            port.bytes().skip(1).all(|byte| byte.is_ascii_digit()).then_some(host)
+        }
+    }
+}
+
+/// Checks a pattern: a host, or `*.` and a domain.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    let name = pattern.strip_prefix("*.").unwrap_or(pattern);
+    match Host::read(name.as_bytes()) {
+        Host::Named(host) if host == name => Ok(()),
+        _ => Err(format!(
+            "`{pattern}` is not a host; write a lower-case name without port, such as api.example.com or *.example.com"
+        )),
+    }
+}
+
+/// Values by host pattern; looking one up costs one hash per label of the host, however many there are.
+#[derive(Debug)]
+pub struct HostMap<T> {
+    exact: HashMap<String, T>,
+    below: HashMap<String, T>,
+    any: Option<T>,
+}
+
+impl<T> Default for HostMap<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), below: HashMap::new(), any: None }
+    }
+}
+
+impl<T: Default> HostMap<T> {
+    /// The value for a pattern, made if there is none; no pattern stands for all hosts.
+    pub fn entry(&mut self, pattern: Option<&str>) -> &mut T {
+        match pattern {
+            None => self.any.get_or_insert_default(),
+            Some(pattern) => match pattern.strip_prefix("*.") {
+                Some(domain) => self.below.entry(domain.to_owned()).or_default(),
+                None => self.exact.entry(pattern.to_owned()).or_default(),
+            },
+        }
+    }
+}
+
+impl<T> HostMap<T> {
+    /// The same map with every value made into another.
+    pub fn map<U>(self, into: impl Fn(T) -> U) -> HostMap<U> {
+        let each =
+            |values: HashMap<String, T>| values.into_iter().map(|(key, value)| (key, into(value))).collect();
+        HostMap { exact: each(self.exact), below: each(self.below), any: self.any.map(&into) }
+    }
+
+    /// The values whose pattern covers `host`, the narrowest first.
+    pub fn covering<'m>(&'m self, host: &'m str) -> impl Iterator<Item = &'m T> {
+        let parents = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
+        self.exact
+            .get(host)
+            .into_iter()
+            .chain(parents.filter_map(|domain| self.below.get(domain)))
+            .chain(&self.any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(authority: &str) -> Option<String> {
+        match Host::read(authority.as_bytes()) {
+            Host::Named(host) => Some(host.into_owned()),
+            Host::Odd => None,
+        }
+    }
+
+    #[test]
+    fn reads_hosts_as_dns_compares_them() {
+        assert_eq!(named("API.example.com:8080").as_deref(), Some("api.example.com"));
+        assert_eq!(named("api.example.com.").as_deref(), Some("api.example.com"));
+        assert_eq!(named("[::1]:80").as_deref(), Some("[::1]"));
+        assert_eq!(named("[::1]").as_deref(), Some("[::1]"));
+        for odd in ["", "user@host", "a b", "host:port", "a/b", ":80", "."] {
+            assert_eq!(named(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_narrowest_pattern_comes_first() {
+        let mut map = HostMap::<u8>::default();
+        *map.entry(None) = 1;
+        *map.entry(Some("*.example.com")) = 2;
+        *map.entry(Some("*.eu.example.com")) = 3;
+        *map.entry(Some("a.eu.example.com")) = 4;
+        let found = |host| map.covering(host).copied().collect::<Vec<_>>();
+        assert_eq!(found("a.eu.example.com"), [4, 3, 2, 1]);
+        assert_eq!(found("b.example.com"), [2, 1]);
+        assert_eq!(found("example.com"), [1], "a wildcard does not cover its own domain");
+    }
+
+    #[test]
+    fn patterns_are_checked() {
+        assert_eq!(check_pattern("*.example.com"), Ok(()));
+        for bad in ["Example.com", "example.com:80", "*", "*.", "a.*.b"] {
+            assert!(check_pattern(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A snapshot, checked and compiled: from a request to what it would do, and to the verdict on it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::{
+    error::SnapshotError,
+    host::{Host, check_pattern},
+    pass::{PASS_HEADER, PassError, PassKeys},
+    path::Path,
+    refusal::Refusal,
+    request::{Request, Suspicion},
+    rules::RuleIndex,
+    schedule::{Latches, Schedule},
+    snapshot::{Action, Effect, Epoch, Mode, RetryPolicy, Snapshot, Window},
+    surfaces::{SurfaceIndex, Surfaces},
+    time::Timestamp,
+};
+
+/// More windows than this at once are refused.
+const MAX_WINDOWS: usize = 64;
+
+/// Longer ids are refused; bytes.
+const MAX_ID_BYTES: usize = 64;
+
+/// Longer reasons and contacts are refused; bytes.
+const MAX_TEXT_BYTES: usize = 1000;
+
+/// More pass keys than this are refused; verifying tries at most one of them.
+const MAX_PASS_KEYS: usize = 16;
+
+/// Methods that change nothing by their definition (RFC 9110 section 9.2.1).
+const SAFE_METHODS: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
+
+/// A snapshot, ready to judge requests.
+pub struct Policy {
+    epoch: Epoch,
+    mode: Mode,
+    schedule: Schedule,
+    surfaces: Surfaces,
+    identities: HashSet<String>,
+    pass_keys: PassKeys,
+    retry: RetryPolicy,
+    status_page: Option<String>,
+}
+
+/// What a request would do, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// What it would do.
+    pub effect: Effect,
+    /// What becomes of it while frozen, if it writes.
+    pub action: Action,
+    /// The surface it belongs to.
+    pub surface: Option<SurfaceIndex>,
+    /// How this is known.
+    pub basis: Basis,
+}
+
+/// How it is known what a request would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A rule of its surface says so.
+    Rule(RuleIndex),
+    /// The method says so.
+    Method,
+    /// Origins may read its path or host differently.
+    Ambiguous,
+    /// It asks for something else than it shows.
+    Suspicion(Suspicion),
+}
+
+/// What policy says of one write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict<'p> {
+    /// No window refuses it.
+    Open,
+    /// A window would refuse it, but its sender is exempt.
+    Exempt,
+    /// It would be refused, but verdicts are only observed.
+    Observed(Refusal),
+    /// It is refused.
+    Refused(Refusal, &'p Window),
+}
+
+/// What policy needs to know beside the request.
+pub struct Circumstances<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// The windows whose start this process has seen.
+    pub latches: &'a Latches,
+    /// Asks for the URI SAN of the client's certificate; called only when it can matter.
+    pub peer_identity: &'a mut dyn FnMut() -> Option<Vec<u8>>,
+}
+
+impl Policy {
+    /// Checks a snapshot and compiles it; the error names the place.
+    pub fn compile(snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        check_windows(&snapshot.windows)?;
+        let surfaces = Surfaces::compile(&snapshot.surfaces)?;
+        let exemptions = &snapshot.exemptions;
+        if exemptions.pass_keys.len() > MAX_PASS_KEYS {
+            return Err(SnapshotError::new("exemptions.pass_keys", format!("at most {MAX_PASS_KEYS} keys")));
+        }
+        let pass_keys = PassKeys::read(&exemptions.pass_keys).map_err(|at| {
+            let problem = "not an Ed25519 public key; write its 32 bytes in unpadded base64url";
+            SnapshotError::new(format!("exemptions.pass_keys[{at}].public_key"), problem)
+        })?;
+        Ok(Self {
+            epoch: snapshot.version,
+            mode: snapshot.mode,
+            schedule: Schedule::new(&snapshot.windows),
+            surfaces,
+            identities: exemptions.identities.iter().cloned().collect(),
+            pass_keys,
+            retry: snapshot.retry,
+            status_page: snapshot.status_page.clone(),
+        })
+    }
+
+    /// The same policy for one enforcer: without the windows whose scope does not cover its labels.
+    pub fn scoped_to(mut self, labels: &BTreeMap<String, String>) -> Self {
+        self.schedule.retain_for(labels);
+        self
+    }
+
+    /// The version of the snapshot.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether verdicts are carried out where a surface does not say otherwise.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The windows that can concern this enforcer.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// How long refused clients are told to wait.
+    pub fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// The page that tells people what is going on.
+    pub fn status_page(&self) -> Option<&str> {
+        self.status_page.as_deref()
+    }
+
+    /// The surfaces of the snapshot.
+    pub fn surfaces(&self) -> &Surfaces {
+        &self.surfaces
+    }
+
+    /// What a request would do. It does not depend on whether a window is in force.
+    pub fn classify(&self, request: &Request<'_>) -> Classified {
+        let (Path::Plain(path), Host::Named(host)) = (&request.path, &request.host) else {
+            return self.classify_ambiguous(request);
+        };
+        let folded = path.to_ascii_lowercase();
+        let surface = self.surfaces.find(host, &folded);
+        let classified = |effect, action, basis| Classified { effect, action, surface, basis };
+        if let Some(suspicion) = request.suspicion {
+            return classified(Effect::Write, Action::Block, Basis::Suspicion(suspicion));
+        }
+        if let Some(surface) = surface.and_then(|at| self.surfaces.get(at))
+            && let Some(rule) = surface.table.look_up(request, path, &folded)
+        {
+            let (effect, action) = surface.saying(rule);
+            return classified(effect, action, Basis::Rule(rule));
+        }
+        let effect = if SAFE_METHODS.contains(&request.method) { Effect::Read } else { Effect::Write };
+        classified(effect, Action::Block, Basis::Method)
+    }
+
+    /// Of a path or host that origins may read differently, one may be what a rule stops; no rule lets it pass.
+    fn classify_ambiguous(&self, request: &Request<'_>) -> Classified {
+        let safe = SAFE_METHODS.contains(&request.method)
+            && request.suspicion.is_none()
+            && !std::str::from_utf8(request.method).is_ok_and(|method| self.surfaces.may_stop(method));
+        let effect = if safe { Effect::Read } else { Effect::Write };
+        let basis = request.suspicion.map_or(Basis::Ambiguous, Basis::Suspicion);
+        Classified { effect, action: Action::Block, surface: None, basis }
+    }
+
+    /// The verdict on a request that [`Policy::classify`] calls a write.
+    pub fn judge(
+        &self,
+        request: &Request<'_>,
+        classified: &Classified,
+        circumstances: Circumstances<'_>,
+    ) -> Verdict<'_> {
+        let Circumstances { now, latches, peer_identity } = circumstances;
+        let Some(window) = self.schedule.refusing(&request.host, now, latches) else { return Verdict::Open };
+        let refusal = match self.exemption(request, window, now, peer_identity) {
+            Exemption::Granted => return Verdict::Exempt,
+            Exemption::None => Refusal::ReadOnly,
+            Exemption::Rejected(PassError::Expired) => Refusal::PassExpired,
+            Exemption::Rejected(_) => Refusal::PassInvalid,
+        };
+        let surface = classified.surface.and_then(|at| self.surfaces.get(at));
+        match surface.and_then(|surface| surface.mode).unwrap_or(self.mode) {
+            Mode::Enforce => Verdict::Refused(refusal, window),
+            Mode::Observe => Verdict::Observed(refusal),
+        }
+    }
+
+    fn exemption(
+        &self,
+        request: &Request<'_>,
+        window: &Window,
+        now: Timestamp,
+        peer_identity: &mut dyn FnMut() -> Option<Vec<u8>>,
+    ) -> Exemption {
+        let known =
+            |identity: Vec<u8>| String::from_utf8(identity).is_ok_and(|one| self.identities.contains(&one));
+        if !self.identities.is_empty() && peer_identity().is_some_and(known) {
+            return Exemption::Granted;
+        }
+        match request.single_header(PASS_HEADER) {
+            None => Exemption::None,
+            Some(pass) => match self.pass_keys.verify(pass, &window.id, now) {
+                Ok(_) => Exemption::Granted,
+                Err(err) => Exemption::Rejected(err),
+            },
+        }
+    }
+
+    /// The name that a request's surface has in metrics and logs.
+    pub fn surface_name(&self, surface: Option<SurfaceIndex>) -> &str {
+        surface
+            .and_then(|at| self.surfaces.get(at))
+            .map_or(crate::OTHER_SURFACE, |surface| surface.name.as_str())
+    }
+}
+
+enum Exemption {
+    Granted,
+    None,
+    Rejected(PassError),
+}
+
+fn check_windows(windows: &[Window]) -> Result<(), SnapshotError> {
+    if windows.len() > MAX_WINDOWS {
+        return Err(SnapshotError::new(
+            "windows",
+            format!("{} windows; at most {MAX_WINDOWS}", windows.len()),
+        ));
+    }
+    let mut ids = HashSet::new();
+    for (at, window) in windows.iter().enumerate() {
+        let fail =
+            |field: &str, problem: String| Err(SnapshotError::new(format!("windows[{at}].{field}"), problem));
+        let id = window.id.as_str();
+        if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail(
+                "id",
+                format!("`{id}` is not an id; use at most {MAX_ID_BYTES} visible ASCII characters"),
+            );
+        }
+        if !ids.insert(id) {
+            return fail("id", format!("`{id}` is the id of an earlier window too"));
+        }
+        if window.expires_at <= window.starts_at {
+            return fail(
+                "expires_at",
+                format!("{} is not after starts_at, {}", window.expires_at, window.starts_at),
+            );
+        }
+        if let Some(ends_at) = window.ends_at
+            && !(window.starts_at..=window.expires_at).contains(&ends_at)
+        {
+            return fail("ends_at", format!("{ends_at} is not between starts_at and expires_at"));
+        }
+        if window.reason.len() > MAX_TEXT_BYTES {
+            return fail("reason", format!("longer than {MAX_TEXT_BYTES} bytes"));
+        }
+        if window.contact.as_ref().is_some_and(|contact| contact.len() > MAX_TEXT_BYTES) {
+            return fail("contact", format!("longer than {MAX_TEXT_BYTES} bytes"));
+        }
+        for (host_at, host) in window.scope.hosts.iter().enumerate() {
+            check_pattern(host).map_err(|problem| {
+                SnapshotError::new(format!("windows[{at}].scope.hosts[{host_at}]"), problem)
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What policy looks at in a request: one pass over its headers.
+
+use std::borrow::Cow;
+
+use crate::{
+    host::Host,
+    path::{Path, query_names},
+};
+
+/// A request as a proxy or server hands it over, before anything is believed about it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The method, as received.
+    pub method: &'a [u8],
+    /// The request target: path and query.
+    pub target: &'a [u8],
+    /// The host, read from the authority.
+    pub host: Host<'a>,
+    /// The path, read from the target.
+    pub path: Path<'a>,
+    /// Why it can be no read, whatever the rules say.
+    pub suspicion: Option<Suspicion>,
+    headers: Vec<(&'a [u8], &'a [u8])>,
+}
+
+/// What makes a request a write whatever its method and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// It asks the origin to take another method for the one it shows.
+    MethodOverride,
+    /// It asks to switch to another protocol, in which anything may follow.
+    Upgrade,
+}
+
+/// Headers by which frameworks let clients override the method.
+const OVERRIDE_HEADERS: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+
+impl<'a> Request<'a> {
+    /// Takes in all headers with their pseudo-headers (`:method`, `:path`, `:authority`), names in lower case.
+    pub fn from_headers(headers: Vec<(&'a [u8], &'a [u8])>) -> Self {
+        let (mut method, mut target, mut authority): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
+        let mut suspicion = None;
+        for &(name, value) in &headers {
+            match name {
+                b":method" => method = value,
+                b":path" => target = value,
+                b":authority" => authority = value,
+                b"host" if authority.is_empty() => authority = value,
+                b"upgrade" => suspicion = Some(Suspicion::Upgrade),
+                _ if name.first() == Some(&b'x') && is_override(name) => {
+                    suspicion = Some(Suspicion::MethodOverride);
+                }
+                _ => {}
+            }
+        }
+        if query_names(target, "_method") {
+            suspicion = Some(Suspicion::MethodOverride);
+        }
+        Self { method, target, host: Host::read(authority), path: Path::read(target), suspicion, headers }
+    }
+
+    /// All headers in their order, pseudo-headers included.
+    pub fn headers(&self) -> &[(&'a [u8], &'a [u8])] {
+        &self.headers
+    }
+
+    /// The value of a header that occurs exactly once.
+    pub fn single_header(&self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.headers.iter().filter(|(other, _)| *other == name.as_bytes());
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// CGI-like interfaces cannot tell `_` from `-` in a header's name, so neither does this.
+fn is_override(name: &[u8]) -> bool {
+    let name = if name.contains(&b'_') {
+        Cow::Owned(name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect())
+    } else {
+        Cow::Borrowed(name)
+    };
+    OVERRIDE_HEADERS.contains(&&*name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspicion(target: &str, header: &str) -> Option<Suspicion> {
+        Request::from_headers(vec![(b":path", target.as_bytes()), (header.as_bytes(), b"DELETE")]).suspicion
+    }
+
+    #[test]
+    fn an_override_is_seen_under_every_spelling() {
+        for header in [
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+            "x_http_method_override",
+            "x-http_method",
+        ] {
+            assert_eq!(suspicion("/", header), Some(Suspicion::MethodOverride), "{header}");
+        }
+        assert_eq!(suspicion("/?_method=delete", "accept"), Some(Suspicion::MethodOverride));
+        assert_eq!(suspicion("/", "x-http-methods"), None);
+    }
+
+    #[test]
+    fn an_upgrade_is_seen() {
+        assert_eq!(suspicion("/", "upgrade"), Some(Suspicion::Upgrade));
+    }
+
+    #[test]
+    fn a_repeated_header_is_no_single_header() {
+        let request = Request::from_headers(vec![(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]);
+        assert_eq!(request.single_header("a"), None);
+        assert_eq!(request.single_header("b"), Some(&b"2"[..]));
+        assert_eq!(request.single_header("c"), None);
+    }
+}

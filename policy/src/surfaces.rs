@@ -1,0 +1,209 @@
+//! All surfaces of a snapshot, compiled: from host and path to the surface, from there to the rule.
+
+use std::collections::HashSet;
+
+use wayfind::{Router, RouterBuilder};
+
+use crate::{
+    error::SnapshotError,
+    host::{HostMap, check_pattern},
+    pattern::{Pattern, check_prefix},
+    rules::{RuleIndex, RuleTable},
+    snapshot::{Action, Effect, Mode, Rule, Surface, SurfaceName},
+};
+
+/// More surfaces than this are refused.
+const MAX_SURFACES: usize = 1000;
+
+/// More rules than this, over all surfaces, are refused.
+const MAX_RULES: usize = 50_000;
+
+/// Longer names than this are refused; bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// Which surface of its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SurfaceIndex(pub usize);
+
+/// Surfaces, ready to be looked up.
+#[derive(Default)]
+pub struct Surfaces {
+    surfaces: Vec<CompiledSurface>,
+    by_host: HostMap<Option<Router<SurfaceIndex>>>,
+    stopped_methods: HashSet<String>,
+    stops_all_methods: bool,
+}
+
+/// One surface, ready to be looked up.
+pub struct CompiledSurface {
+    /// Its name.
+    pub name: SurfaceName,
+    /// Whether verdicts on its requests are carried out, if it says so itself.
+    pub mode: Option<Mode>,
+    /// Its rules, compiled.
+    pub table: RuleTable,
+    sayings: Vec<(Effect, Action)>,
+}
+
+impl CompiledSurface {
+    /// What a rule says: the effect, and what becomes of writes.
+    pub fn saying(&self, rule: RuleIndex) -> (Effect, Action) {
+        self.sayings.get(rule.0).copied().unwrap_or((Effect::Write, Action::Block))
+    }
+}
+
+impl Surfaces {
+    /// Checks and compiles the surfaces of a snapshot.
+    pub fn compile(surfaces: &[Surface]) -> Result<Self, SnapshotError> {
+        if surfaces.len() > MAX_SURFACES {
+            return Err(SnapshotError::new(
+                "surfaces",
+                format!("{} surfaces; at most {MAX_SURFACES}", surfaces.len()),
+            ));
+        }
+        let rules: usize = surfaces.iter().map(|surface| surface.rules.len()).sum();
+        if rules > MAX_RULES {
+            return Err(SnapshotError::new("surfaces", format!("{rules} rules in all; at most {MAX_RULES}")));
+        }
+        let mut compiled = Self::default();
+        let mut names = HashSet::new();
+        let mut prefixes: HostMap<Vec<(String, SurfaceIndex)>> = HostMap::default();
+        for (at, surface) in surfaces.iter().enumerate() {
+            let place = |field: &str| format!("surfaces[{at}].{field}");
+            check_name(&surface.name).map_err(|problem| SnapshotError::new(place("name"), problem))?;
+            if !names.insert(&surface.name) {
+                let problem =
+                    format!("`{}` is the name of an earlier surface too; names are unique", surface.name);
+                return Err(SnapshotError::new(place("name"), problem));
+            }
+            check_prefix(&surface.path_prefix)
+                .map_err(|problem| SnapshotError::new(place("path_prefix"), problem))?;
+            for (host_at, host) in host_patterns(surface).enumerate() {
+                if let Some(host) = host {
+                    check_pattern(host).map_err(|problem| {
+                        SnapshotError::new(place(&format!("hosts[{host_at}]")), problem)
+                    })?;
+                }
+                let taken = prefixes.entry(host);
+                let folded = surface.path_prefix.to_ascii_lowercase();
+                if let Some((_, other)) = taken.iter().find(|(prefix, _)| *prefix == folded) {
+                    let other = surfaces.get(other.0).map(|other| other.name.as_str()).unwrap_or_default();
+                    let host = host.unwrap_or("any host");
+                    let problem =
+                        format!("`{}` on {host} belongs to surface `{other}` already", surface.path_prefix);
+                    return Err(SnapshotError::new(place("path_prefix"), problem));
+                }
+                taken.push((folded, SurfaceIndex(at)));
+            }
+            let table = RuleTable::compile(prefix(surface), &surface.rules).map_err(|err| {
+                SnapshotError::new(place(&format!("rules[{}].{}", err.rule.0, err.field)), err.problem)
+            })?;
+            let sayings =
+                surface.rules.iter().map(|rule| (rule.effect, rule.action.unwrap_or_default())).collect();
+            compiled.note_stopped_methods(&surface.rules);
+            let (name, mode) = (surface.name.clone(), surface.mode);
+            compiled.surfaces.push(CompiledSurface { name, mode, table, sayings });
+        }
+        compiled.by_host = prefixes.map(|prefixes| prefix_router(&prefixes));
+        for (at, surface) in surfaces.iter().enumerate() {
+            compiled.check_reachable(SurfaceIndex(at), surface, surfaces)?;
+        }
+        Ok(compiled)
+    }
+
+    /// The surface that a host and path belong to: the narrowest host first, then the longest prefix.
+    /// Both are in lower case.
+    pub fn find(&self, host: &str, folded_path: &str) -> Option<SurfaceIndex> {
+        let found =
+            |router: &Option<Router<SurfaceIndex>>| Some(*router.as_ref()?.search(folded_path)?.data());
+        self.by_host.covering(host).find_map(found)
+    }
+
+    /// A surface by its index.
+    pub fn get(&self, at: SurfaceIndex) -> Option<&CompiledSurface> {
+        self.surfaces.get(at.0)
+    }
+
+    /// All surfaces in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &CompiledSurface> {
+        self.surfaces.iter()
+    }
+
+    /// Whether a request with this method could be stopped by some rule, if only its path were read so.
+    pub fn may_stop(&self, method: &str) -> bool {
+        self.stops_all_methods || self.stopped_methods.contains(method)
+    }
+
+    fn note_stopped_methods(&mut self, rules: &[Rule]) {
+        let stops =
+            |rule: &&Rule| (rule.effect, rule.action.unwrap_or_default()) == (Effect::Write, Action::Block);
+        for rule in rules.iter().filter(stops) {
+            self.stops_all_methods |= rule.methods.is_empty();
+            self.stopped_methods.extend(rule.methods.iter().cloned());
+        }
+    }
+
+    /// A rule inside the prefix of another surface would never be asked.
+    fn check_reachable(
+        &self,
+        at: SurfaceIndex,
+        surface: &Surface,
+        all: &[Surface],
+    ) -> Result<(), SnapshotError> {
+        for (rule_at, rule) in surface.rules.iter().enumerate() {
+            let Ok(pattern) = Pattern::parse(prefix(surface), &rule.path) else { continue };
+            let path = pattern.folded().example();
+            for host in host_patterns(surface) {
+                let host = host.map_or_else(|| "any.invalid".to_owned(), |host| host.replacen('*', "any", 1));
+                let owner =
+                    self.find(&host, &path).filter(|owner| *owner != at).and_then(|owner| all.get(owner.0));
+                if let Some(owner) = owner {
+                    let problem = format!(
+                        "no request can reach this rule: `{path}` belongs to surface `{}`; move the rule there",
+                        owner.name
+                    );
+                    return Err(SnapshotError::new(
+                        format!("surfaces[{}].rules[{rule_at}].path", at.0),
+                        problem,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The surface's prefix as rules continue it: without a slash at the end.
+fn prefix(surface: &Surface) -> &str {
+    surface.path_prefix.trim_end_matches('/')
+}
+
+fn host_patterns(surface: &Surface) -> impl Iterator<Item = Option<&str>> {
+    let any = surface.hosts.is_empty().then_some(None);
+    surface.hosts.iter().map(|host| Some(host.as_str())).chain(any)
+}
+
+fn prefix_router(prefixes: &[(String, SurfaceIndex)]) -> Option<Router<SurfaceIndex>> {
+    let mut builder = RouterBuilder::new();
+    for (prefix, at) in prefixes {
+        let base = prefix.trim_end_matches('/');
+        for template in [base.to_owned(), format!("{base}/"), format!("{base}/<*rest>")] {
+            if !template.is_empty() {
+                builder.insert(&template, *at).ok()?;
+            }
+        }
+    }
+    Some(builder.build())
+}
+
+fn check_name(name: &SurfaceName) -> Result<(), String> {
+    let text = name.as_str();
+    let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if text.is_empty() || text.len() > MAX_NAME_BYTES || !text.bytes().all(sound) {
+        return Err(format!("`{text}` is not a name; use at most {MAX_NAME_BYTES} of a-z, 0-9, `-` and `_`"));
+    }
+    if text == crate::OTHER_SURFACE {
+        return Err(format!("`{text}` stands for requests that belong to no surface; choose another name"));
+    }
+    Ok(())
+}
