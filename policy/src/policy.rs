@@ -19,6 +19,9 @@ use crate::{
 /// More windows than this at once are refused.
 const MAX_WINDOWS: usize = 64;
 
+/// Longer ids are refused; bytes.
+const MAX_ID_BYTES: usize = 64;
+
 /// Longer reasons and contacts are refused; bytes.
 const MAX_TEXT_BYTES: usize = 1000;
 
@@ -249,8 +252,15 @@ fn check_windows(windows: &[Window]) -> Result<(), SnapshotError> {
     for (at, window) in windows.iter().enumerate() {
         let fail =
             |field: &str, problem: String| Err(SnapshotError::new(format!("windows[{at}].{field}"), problem));
-        if window.id.as_str().is_empty() || !ids.insert(&window.id) {
-            return fail("id", format!("`{}` is empty or the id of an earlier window", window.id));
+        let id = window.id.as_str();
+        if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail(
+                "id",
+                format!("`{id}` is not an id; use at most {MAX_ID_BYTES} visible ASCII characters"),
+            );
+        }
+        if !ids.insert(id) {
+            return fail("id", format!("`{id}` is the id of an earlier window too"));
         }
         if window.expires_at <= window.starts_at {
             return fail(

@@ -124,10 +124,11 @@ struct BannerWindow<'a> {
 }
 
 /// The banner for a host: the windows that are in force or to come.
-pub fn banner(policy: Option<&Policy>, host: &Host<'_>, now: Timestamp, latches: &Latches) -> Reply {
+pub fn banner(policy: &Policy, host: &Host<'_>, now: Timestamp, latches: &Latches) -> Reply {
     let windows: Vec<_> = policy
+        .schedule()
+        .windows()
         .iter()
-        .flat_map(|policy| policy.schedule().windows())
         .filter(|window| now < window.expires_at && covers_host(window, host))
         .map(|window| BannerWindow {
             id: &window.id,
@@ -143,7 +144,7 @@ pub fn banner(policy: Option<&Policy>, host: &Host<'_>, now: Timestamp, latches:
         })
         .collect();
     let state = windows.iter().map(|window| window.state).max().unwrap_or(BannerState::Open);
-    let banner = Banner { state, windows, status_page: policy.and_then(Policy::status_page) };
+    let banner = Banner { state, windows, status_page: policy.status_page() };
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("cache-control", format!("public, max-age={BANNER_MAX_AGE_S}")),

@@ -1,12 +1,38 @@
 //! `Retry-After`: how long a refused client is told to wait, and what becomes of those who do not.
 
-use crate::{snapshot::RetryPolicy, time::Timestamp};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::{request::Request, snapshot::RetryPolicy, time::Timestamp};
+
+/// Request headers that tell clients apart behind one address.
+const CLIENT_HEADERS: [&str; 3] = ["authorization", "user-agent", "x-forwarded-for"];
 
 /// How many clients are remembered; a power of two, so that the table takes 32 KiB.
 const SLOTS: usize = 2048;
 
 /// Doubling more often than this exceeds every cap.
 const MAX_DOUBLINGS: u32 = 20;
+
+/// The number of a client that asks for something: its address and what its headers tell, and what it
+/// asks for. `address` may carry a port, which does not count.
+pub fn client(request: &Request<'_>, address: &[u8]) -> u64 {
+    let port = address.iter().rposition(|&byte| byte == b':').unwrap_or(address.len());
+    let mut hasher = DefaultHasher::new();
+    address.get(..port).hash(&mut hasher);
+    request.method.hash(&mut hasher);
+    request.target.hash(&mut hasher);
+    for name in CLIENT_HEADERS {
+        request.single_header(name).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// A number that differs from client to client and from time to time.
+pub fn spread(client: u64, now_ns: u128) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client, now_ns).hash(&mut hasher);
+    hasher.finish()
+}
 
 /// What one refused client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

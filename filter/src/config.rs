@@ -1,0 +1,127 @@
+//! The plugin configuration: strict JSON, given to Envoy beside the module.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+/// What an Envoy is told about its part in Quiesce.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginConfig {
+    /// The Envoy cluster of the companion.
+    pub companion_cluster: String,
+    /// What the enforcer shows to the companion.
+    pub sync_token: Secret,
+    /// Who this enforcer is.
+    #[serde(default)]
+    pub enforcer: EnforcerConfig,
+    /// What becomes of writes before the first snapshot.
+    #[serde(default)]
+    pub boot: Boot,
+    /// How long `boot: hold` holds; milliseconds.
+    #[serde(default = "default_boot_timeout_ms")]
+    pub boot_timeout_ms: u64,
+    /// What becomes of writes after that, still without a snapshot.
+    #[serde(default)]
+    pub on_unreachable: OnUnreachable,
+}
+
+/// Who this enforcer is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnforcerConfig {
+    /// Its identity; by default the id of Envoy's node.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// What the scopes of windows are matched against.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What becomes of writes before the first snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boot {
+    /// They are refused for a moment, until a snapshot comes or `boot_timeout_ms` has passed.
+    #[default]
+    Hold,
+    /// They pass.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+/// What becomes of writes when the companion cannot be reached after a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnreachable {
+    /// They pass.
+    Open,
+    /// They are refused: there may be a window that nobody can tell of.
+    #[default]
+    Closed,
+}
+
+/// A text that never shows in logs.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+fn default_boot_timeout_ms() -> u64 {
+    5000
+}
+
+impl PluginConfig {
+    /// Reads the configuration; the error names the line, the column and what is wrong.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let config: Self = serde_json::from_slice(json).map_err(|err| err.to_string())?;
+        if config.companion_cluster.is_empty() {
+            return Err("companion_cluster: empty; name the Envoy cluster of the companion".to_owned());
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_that_must_be_said() {
+        let config =
+            PluginConfig::read(br#"{"companion_cluster":"quiesce","sync_token":"t0ps3cret"}"#).unwrap();
+        assert_eq!(config.boot, Boot::Hold);
+        assert_eq!(config.boot_timeout_ms, 5000);
+        assert_eq!(config.on_unreachable, OnUnreachable::Closed);
+        assert_eq!(config.sync_token.expose(), "t0ps3cret");
+        assert!(!format!("{config:?}").contains("t0ps3cret"));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let error = |json: &str| PluginConfig::read(json.as_bytes()).unwrap_err();
+        assert!(error("{").contains("line 1"));
+        assert!(
+            error(r#"{"companion_cluster":"q","sync_token":"t","bot":"open"}"#)
+                .contains("unknown field `bot`")
+        );
+        assert!(
+            error(r#"{"companion_cluster":"q","sync_token":"t","boot":"ajar"}"#)
+                .contains("unknown variant `ajar`")
+        );
+        assert!(error(r#"{"companion_cluster":"","sync_token":"t"}"#).contains("companion_cluster"));
+    }
+}

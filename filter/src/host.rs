@@ -1,0 +1,188 @@
+//! Everything that the filter asks of its host, as functions that return what can go wrong.
+//!
+//! The SDK's convenience methods on contexts panic on statuses that they do not expect; nothing here
+//! calls them. Metrics and shared data belong to the process, all else to the calling VM.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proxy_wasm::{
+    hostcalls,
+    types::{BufferType, MapType, MetricType, Status},
+};
+use quiesce_policy::{Timestamp, reply::Reply};
+
+use crate::header_block::HeaderBlock;
+
+/// A compare-and-swap token that no stored value ever has, by which a value is stored only if there
+/// is none: the host compares tokens only where a value exists (proxy-wasm-cpp-host `shared_data.cc`).
+const ABSENT: u32 = u32::MAX;
+
+/// A gauge or counter of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric(u32);
+
+/// A value in shared data, and the token to replace exactly it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The value, if there is one.
+    pub value: Option<Vec<u8>>,
+    cas: Option<u32>,
+}
+
+impl Metric {
+    /// The gauge of this name; made if there is none.
+    pub fn gauge(name: &str) -> Option<Self> {
+        hostcalls::define_metric(MetricType::Gauge, name).ok().map(Self)
+    }
+
+    /// The counter of this name; made if there is none.
+    pub fn counter(name: &str) -> Option<Self> {
+        hostcalls::define_metric(MetricType::Counter, name).ok().map(Self)
+    }
+
+    /// Its value; nothing if the host does not keep it.
+    pub fn get(self) -> Option<u64> {
+        hostcalls::get_metric(self.0).ok()
+    }
+
+    /// Sets a gauge.
+    pub fn set(self, value: u64) {
+        log_failure("record_metric", hostcalls::record_metric(self.0, value));
+    }
+
+    /// Adds to a counter, or moves a gauge.
+    pub fn add(self, offset: i64) {
+        log_failure("increment_metric", hostcalls::increment_metric(self.0, offset));
+    }
+}
+
+/// Reads a value of shared data.
+pub fn shared(key: &str) -> Shared {
+    match hostcalls::get_shared_data(key) {
+        Ok((value, cas)) => Shared { value, cas },
+        Err(status) => {
+            log::error!("get_shared_data failed for {key}: {status:?}");
+            Shared::default()
+        }
+    }
+}
+
+/// Replaces a value, if it is still the one that was read; says whether it was.
+pub fn replace_shared(key: &str, read: &Shared, value: &[u8]) -> bool {
+    hostcalls::set_shared_data(key, Some(value), Some(read.cas.unwrap_or(ABSENT))).is_ok()
+}
+
+/// The time on the proxy's clock.
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_ms(u64::try_from(now_ns() / 1_000_000).unwrap_or(u64::MAX))
+}
+
+/// The time on the proxy's clock, in nanoseconds since the Unix epoch: also what varies most from call to call.
+pub fn now_ns() -> u128 {
+    hostcalls::get_current_time()
+        .ok()
+        .and_then(|now| now.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |now| now.as_nanos())
+}
+
+/// A property of the node or the connection; nothing if it is unknown or empty.
+pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+    hostcalls::get_property(path.to_vec()).ok().flatten().filter(|value| !value.is_empty())
+}
+
+/// Asks for a tick every `period_ms` milliseconds.
+pub fn set_tick_period(period_ms: u64) {
+    log_failure("set_tick_period", hostcalls::set_tick_period(Duration::from_millis(period_ms)));
+}
+
+/// The plugin configuration, in the callback that brings it.
+pub fn plugin_configuration(size_bytes: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size_bytes).ok().flatten().unwrap_or_default()
+}
+
+/// The headers of the request, in its callback: one call, one copy.
+pub fn request_headers() -> HeaderBlock {
+    HeaderBlock::new(raw::request_headers().unwrap_or_default())
+}
+
+/// Answers the request instead of the origin.
+pub fn reply(reply: &Reply) {
+    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let sent = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
+    log_failure("send_local_response", sent);
+}
+
+/// Resets the stream of a request, from a tick.
+pub fn reset_stream(context_id: u32, root_id: u32) {
+    let reset = hostcalls::set_effective_context(context_id).and_then(|()| hostcalls::reset_http_request());
+    log_failure("close_stream", reset);
+    log_failure("set_effective_context", hostcalls::set_effective_context(root_id));
+}
+
+/// Sends a JSON request to a cluster; the answer comes with the token returned.
+pub fn post_json(cluster: &str, path: &str, bearer: &str, body: &[u8], timeout_ms: u64) -> Option<u32> {
+    let authorization = format!("Bearer {bearer}");
+    let headers = vec![
+        (":method", "POST"),
+        (":path", path),
+        (":authority", cluster),
+        ("content-type", "application/json"),
+        ("authorization", &authorization),
+    ];
+    let timeout = Duration::from_millis(timeout_ms);
+    match hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout) {
+        Ok(token) => Some(token),
+        Err(status) => {
+            log::warn!("cannot call the companion: cluster `{cluster}`: {status:?}");
+            None
+        }
+    }
+}
+
+/// A header of the answer to [`post_json`], in its callback.
+pub fn response_header(name: &str) -> Option<String> {
+    let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten()?;
+    String::from_utf8(value).ok()
+}
+
+/// The body of the answer to [`post_json`], in its callback.
+pub fn response_body(size_bytes: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+}
+
+fn log_failure(call: &str, result: Result<(), Status>) {
+    if let Err(status) = result {
+        log::error!("{call} failed: {status:?}");
+    }
+}
+
+/// The one host call made by hand: the SDK copies every header twice, into strings that must be UTF-8.
+#[allow(unsafe_code, reason = "the ABI hands over a buffer by pointer and length")]
+mod raw {
+    use std::ptr::null_mut;
+
+    use proxy_wasm::types::{MapType, Status};
+
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        fn proxy_get_header_map_pairs(
+            map_type: MapType,
+            data: *mut *mut u8,
+            size_bytes: *mut usize,
+        ) -> Status;
+    }
+
+    pub fn request_headers() -> Option<Vec<u8>> {
+        let mut data = null_mut();
+        let mut size_bytes = 0;
+        // SAFETY: the host writes to both, or to neither and says so.
+        let status = unsafe {
+            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, &raw mut data, &raw mut size_bytes)
+        };
+        if status != Status::Ok || data.is_null() {
+            return None;
+        }
+        // SAFETY: the host got the memory from this module's allocator, as a boxed slice of just this size.
+        Some(unsafe { Vec::from_raw_parts(data, size_bytes, size_bytes) })
+    }
+}

@@ -1,0 +1,138 @@
+//! Writes in flight: counted before the state is looked at, for as long as their stream lives.
+
+use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
+
+use quiesce_policy::{Host, Latches, Policy, Timestamp};
+
+use crate::{
+    barrier::{LANES, Lane},
+    host::Metric,
+    vms::Slot,
+};
+
+/// How often a lane that is not at zero is read again: a write that is being refused is counted for
+/// some microseconds, and any one reading at zero proves that no admitted write is left in the lane.
+const READINGS: usize = 32;
+
+/// The writes in flight through one VM, and the process's count of all.
+pub struct InFlight {
+    lanes: [Metric; LANES],
+    current: Metric,
+    slot: Slot,
+    streams: RefCell<HashMap<u32, Stream>>,
+}
+
+struct Stream {
+    lane: Lane,
+    /// The host it was admitted for, if it was; in lower case.
+    admitted_for: Option<Option<Box<str>>>,
+}
+
+/// One write, counted until this is dropped.
+pub struct Counted {
+    in_flight: Rc<InFlight>,
+    context_id: u32,
+}
+
+impl InFlight {
+    /// The process's gauges, and this VM's own.
+    pub fn new(slot: Slot) -> Option<Self> {
+        Some(Self {
+            lanes: [Metric::gauge("quiesce.in_flight.0")?, Metric::gauge("quiesce.in_flight.1")?],
+            current: Metric::gauge("quiesce.lane")?,
+            slot,
+            streams: RefCell::default(),
+        })
+    }
+
+    /// This VM's slot.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Counts a write. Whoever calls this looks at the state only afterwards.
+    pub fn count(self: &Rc<Self>, context_id: u32) -> Counted {
+        let lane = self.current();
+        self.streams.borrow_mut().insert(context_id, Stream { lane, admitted_for: None });
+        self.add(lane, 1);
+        Counted { in_flight: Rc::clone(self), context_id }
+    }
+
+    /// The lane that new writes are counted in.
+    pub fn current(&self) -> Lane {
+        Lane::from_gauge(self.current.get().unwrap_or(0))
+    }
+
+    /// Has new writes counted in this lane from now on.
+    pub fn steer_to(&self, lane: Lane) {
+        self.current.set(u64::try_from(lane.index()).unwrap_or(0));
+    }
+
+    /// The process's writes in flight by lane, without those that dead VMs left behind.
+    pub fn counts(&self, left_behind: [u64; LANES]) -> [u64; LANES] {
+        let mut counts = [0; LANES];
+        for ((count, gauge), left) in counts.iter_mut().zip(self.lanes).zip(left_behind) {
+            let read = || gauge.get().unwrap_or(u64::MAX).saturating_sub(left);
+            *count = read();
+            for _ in 0..READINGS {
+                if *count == 0 {
+                    break;
+                }
+                *count = read().min(*count);
+            }
+        }
+        counts
+    }
+
+    /// Moves this VM's writes that no window in force concerns to the lane of new ones, so that the
+    /// other lane can drain, and returns those that have outstayed their window's drain timeout.
+    pub fn sort(&self, policy: &Policy, now: Timestamp, latches: &Latches) -> Vec<u32> {
+        let current = self.current();
+        let mut overdue = Vec::new();
+        let mut moved = Vec::new();
+        for (context_id, stream) in self.streams.borrow_mut().iter_mut() {
+            let Some(host) = &stream.admitted_for else { continue };
+            let host = host.as_deref().map_or(Host::Odd, |host| Host::Named(Cow::Borrowed(host)));
+            match policy.schedule().refusing(&host, now, latches) {
+                Some(window) if now >= window.starts_at.plus_ms(window.drain_timeout_ms) => {
+                    overdue.push(*context_id)
+                }
+                None if stream.lane != current => moved.push(std::mem::replace(&mut stream.lane, current)),
+                _ => {}
+            }
+        }
+        for lane in moved {
+            self.add(current, 1);
+            self.add(lane, -1);
+        }
+        overdue
+    }
+
+    fn add(&self, lane: Lane, offset: i64) {
+        if let Some(gauge) = self.lanes.get(lane.index()) {
+            gauge.add(offset);
+        }
+        self.slot.add(lane, offset);
+    }
+}
+
+impl Counted {
+    /// Notes that the write was admitted, for this host.
+    pub fn admitted(&self, host: &Host<'_>) {
+        if let Some(stream) = self.in_flight.streams.borrow_mut().get_mut(&self.context_id) {
+            stream.admitted_for = Some(match host {
+                Host::Named(host) => Some(Box::from(&**host)),
+                Host::Odd => None,
+            });
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let stream = self.in_flight.streams.borrow_mut().remove(&self.context_id);
+        if let Some(stream) = stream {
+            self.in_flight.add(stream.lane, -1);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What is deployed by hand (`envoy/`) is right: Envoy accepts it, and it works with the companion.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that does not find what it looks for fails its test"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use quiesce_integration::artifacts;
+use serde_json::{Value, json};
+
+/// A file below `envoy/`.
+fn deployed(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy").join(file)
+}
+
+fn yaml(file: &str) -> Value {
+    let text = fs::read_to_string(deployed(file)).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The module's place in a deployment, replaced by where it is here; how often it was named.
+fn put_module(config: &mut Value) -> usize {
+    match config {
+        Value::String(text) if text.ends_with("/quiesce_filter.wasm") => {
+            *text = artifacts::wasm().unwrap().to_str().unwrap().to_owned();
+            1
+        }
+        Value::Array(items) => items.iter_mut().map(put_module).sum(),
+        Value::Object(fields) => fields.values_mut().map(put_module).sum(),
+        _ => 0,
+    }
+}
+
+/// What `envoy --mode validate` says of a bootstrap.
+fn validate(bootstrap: &Value) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("envoy.json");
+    fs::write(&file, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+    Command::new(artifacts::envoy().unwrap())
+        .args(["--mode", "validate", "--reject-unknown-dynamic-fields", "--config-path"])
+        .arg(&file)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_valid(bootstrap: &Value) {
+    let said = validate(bootstrap);
+    assert!(said.status.success(), "Envoy refuses it:\n{}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// The filters of a bootstrap's one connection manager.
+fn http_filters(bootstrap: &mut Value) -> &mut Vec<Value> {
+    bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        .as_array_mut()
+        .unwrap()
+}
+
+#[test]
+fn envoy_accepts_envoy_yaml() {
+    let mut bootstrap = yaml("envoy.yaml");
+    assert_eq!(put_module(&mut bootstrap), 1);
+    assert_valid(&bootstrap);
+}
+
+/// The check above is worth something: Envoy refuses what it does not know.
+#[test]
+fn envoy_refuses_a_misspelt_field() {
+    let mut bootstrap = yaml("envoy.yaml");
+    put_module(&mut bootstrap);
+    http_filters(&mut bootstrap)[0]["typed_config"]["config"]["fail_policy"] = json!("FAIL_RELOAD");
+    let said = validate(&bootstrap);
+    assert!(!said.status.success());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("fail_policy"));
+}
+
+/// What istiod makes of `envoyfilter.yaml` for one context: the patches applied to a listener that
+/// has the filters of a sidecar, as far as Envoy itself has them.
+fn patched(context: &str) -> Value {
+    let resource = yaml("istio/envoyfilter.yaml");
+    assert_eq!(resource["kind"], "EnvoyFilter");
+    let mut bootstrap = yaml("envoy.yaml");
+    bootstrap["static_resources"]["clusters"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|cluster| cluster["name"] != "quiesce");
+    let filters = http_filters(&mut bootstrap);
+    filters.retain(|filter| filter["name"] != "quiesce");
+    filters.insert(
+        0,
+        json!({
+            "name": "envoy.filters.http.rbac",
+            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC" },
+        }),
+    );
+
+    for patch in resource["spec"]["configPatches"].as_array().unwrap() {
+        let (operation, value) = (&patch["patch"]["operation"], patch["patch"]["value"].clone());
+        match patch["applyTo"].as_str().unwrap() {
+            "CLUSTER" => {
+                assert_eq!(operation, "ADD");
+                assert!(
+                    patch.get("match").is_none(),
+                    "a context would leave the other one without a cluster"
+                );
+                bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(value);
+            }
+            "HTTP_FILTER" if patch["match"]["context"] == context => {
+                assert_eq!(operation, "INSERT_BEFORE");
+                let matched = &patch["match"]["listener"]["filterChain"]["filter"];
+                assert_eq!(matched["name"], "envoy.filters.network.http_connection_manager");
+                let filters = http_filters(&mut bootstrap);
+                let before = filters.iter().position(|filter| filter["name"] == matched["subFilter"]["name"]);
+                filters.insert(before.expect("the filter to insert before is there"), value);
+            }
+            "HTTP_FILTER" => {}
+            other => panic!("a patch of {other}; say here what Istio makes of it"),
+        }
+    }
+    bootstrap
+}
+
+#[test]
+fn envoy_accepts_the_patches_of_the_envoyfilter() {
+    for context in ["SIDECAR_INBOUND", "GATEWAY"] {
+        let mut bootstrap = patched(context);
+        let names: Vec<_> =
+            http_filters(&mut bootstrap).iter().map(|filter| filter["name"].clone()).collect();
+        assert_eq!(names, ["envoy.filters.http.rbac", "quiesce", "envoy.filters.http.router"], "{context}");
+        assert_eq!(put_module(&mut bootstrap), 1, "{context}");
+        assert_valid(&bootstrap);
+    }
+}
+
+/// What Istio cannot check for us: the filter's configuration is a text inside the resource.
+#[test]
+fn the_envoyfilter_configures_the_filter_as_envoy_yaml_does() {
+    let mut by_hand = yaml("envoy.yaml");
+    let mut by_istio = patched("SIDECAR_INBOUND");
+    let by_hand = &http_filters(&mut by_hand)[0]["typed_config"]["config"];
+    let by_istio = &http_filters(&mut by_istio)[1]["typed_config"]["value"]["config"];
+    let plugin = |config: &Value| -> Value {
+        serde_json::from_str(config["configuration"]["value"].as_str().unwrap()).unwrap()
+    };
+    let keys = |plugin: &Value| plugin.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&plugin(by_hand)), keys(&plugin(by_istio)));
+    for field in ["name", "root_id", "failure_policy", "allow_on_headers_stop_iteration"] {
+        assert_eq!(by_hand[field], by_istio[field], "{field}");
+    }
+    assert_eq!(by_hand["vm_config"]["vm_id"], by_istio["vm_config"]["vm_id"]);
+}
+
+/// The compose file runs the very files that the other tests here validate and run.
+#[test]
+fn the_compose_file_mounts_what_is_tested() {
+    let compose = yaml("docker-compose.yaml");
+    let services = compose["services"].as_object().unwrap();
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["envoy", "origin", "quiesce"]);
+
+    let mounts = |service: &str| -> Vec<(String, String)> {
+        let volumes = services[service]["volumes"].as_array().unwrap();
+        let pair = |volume: &Value| {
+            let mut parts = volume.as_str().unwrap().split(':');
+            (parts.next().unwrap().to_owned(), parts.next().unwrap().to_owned())
+        };
+        volumes.iter().map(pair).collect()
+    };
+    let envoy_config = ("./envoy.yaml".to_owned(), "/etc/envoy/envoy.yaml".to_owned());
+    assert!(mounts("envoy").contains(&envoy_config));
+    assert!(services["envoy"]["command"].as_array().unwrap().contains(&json!("/etc/envoy/envoy.yaml")));
+    let module = "../target/quiesce/quiesce_filter.wasm".to_owned();
+    let (_, inside) = mounts("envoy").into_iter().find(|(source, _)| *source == module).expect("the module");
+    let named = http_filters(&mut yaml("envoy.yaml"))[0]["typed_config"]["config"]["vm_config"]["code"]["local"]
+        ["filename"]
+        .clone();
+    assert_eq!(named, inside.as_str());
+
+    let companion_config = ("./quiesce.yaml".to_owned(), "/etc/quiesce/quiesce.yaml".to_owned());
+    assert!(mounts("quiesce").contains(&companion_config));
+    let dockerfile = fs::read_to_string(deployed("Dockerfile")).unwrap();
+    assert!(dockerfile.contains("/etc/quiesce/quiesce.yaml"), "the image starts with what is mounted");
+    let build = &services["quiesce"]["build"];
+    assert_eq!(
+        deployed(build["context"].as_str().unwrap())
+            .join(build["dockerfile"].as_str().unwrap())
+            .canonicalize()
+            .unwrap(),
+        deployed("Dockerfile").canonicalize().unwrap()
+    );
+    // What Envoy calls them is what they are called.
+    for cluster in yaml("envoy.yaml")["static_resources"]["clusters"].as_array().unwrap() {
+        let host = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
+            ["address"];
+        assert!(services.contains_key(host.as_str().unwrap()), "no service {host}");
+    }
+}

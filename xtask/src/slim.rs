@@ -1,0 +1,94 @@
+//! Drops from a compiled module what the filter has no use for.
+//!
+//! The SDK exports every callback there is, and Envoy enters the VM for each one that a module
+//! exports, at roughly a microsecond a time. A callback that is not exported costs nothing.
+
+use anyhow::{Context, Result, bail};
+use walrus::{ExportId, ModuleConfig};
+
+/// What the shipped module exports and why. Everything else goes, and all that only it reached.
+pub const KEPT: &[(&str, &str)] = &[
+    ("memory", "the host reads and writes the filter's data through it"),
+    ("_initialize", "the host calls it first; it registers the contexts"),
+    ("proxy_abi_version_0_2_1", "tells the host which ABI this is; without it the module is refused"),
+    ("malloc", "the host allocates what its calls return: `proxy_on_memory_allocate` on this target"),
+    ("proxy_on_context_create", "the root context, and one for each request"),
+    ("proxy_on_vm_start", "the SDK needs it before the first configuration"),
+    ("proxy_on_configure", "reads the plugin configuration"),
+    ("proxy_on_tick", "the leader's lease, its reports, and windows that start or lapse"),
+    ("proxy_on_http_call_response", "the answer to a sync"),
+    ("proxy_on_request_headers", "where a request is decided"),
+    ("proxy_on_delete", "the end of a request however it ends: the in-flight count falls here"),
+];
+
+/// The module with only the exports of [`KEPT`], without what has become unreachable and without
+/// custom sections (names, producers, target features).
+pub fn slim(wasm: &[u8]) -> Result<Vec<u8>> {
+    let mut module = ModuleConfig::new()
+        .generate_name_section(false)
+        .generate_producers_section(false)
+        .parse(wasm)
+        .context("the compiler's module does not parse")?;
+
+    for (name, why) in KEPT {
+        if !module.exports.iter().any(|export| export.name == *name) {
+            bail!(
+                "the module does not export `{name}` ({why}); mend the filter, or the table in xtask/src/slim.rs"
+            );
+        }
+    }
+    let dropped: Vec<ExportId> = module
+        .exports
+        .iter()
+        .filter(|export| !KEPT.iter().any(|(name, _)| export.name == *name))
+        .map(|export| export.id())
+        .collect();
+    for export in dropped {
+        module.exports.delete(export);
+    }
+    let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
+    for section in sections {
+        module.customs.delete(section);
+    }
+    walrus::passes::gc::run(&mut module);
+    Ok(module.emit_wasm())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module that exports one function by each of `names`, besides a memory.
+    fn module_exporting(names: &[&str]) -> Vec<u8> {
+        let mut module = walrus::Module::default();
+        let memory = module.memories.add_local(false, false, 1, None, None);
+        module.exports.add("memory", memory);
+        for name in names {
+            let builder = walrus::FunctionBuilder::new(&mut module.types, &[], &[]);
+            let function = builder.finish(vec![], &mut module.funcs);
+            module.exports.add(name, function);
+        }
+        module.customs.add(walrus::RawCustomSection { name: "left-over".into(), data: vec![1, 2, 3] });
+        module.emit_wasm()
+    }
+
+    #[test]
+    fn keeps_what_the_table_names_and_nothing_else() {
+        let mut names: Vec<&str> = KEPT.iter().map(|(name, _)| *name).filter(|n| *n != "memory").collect();
+        names.extend(["proxy_on_log", "proxy_on_response_headers"]);
+
+        let module = walrus::Module::from_buffer(&slim(&module_exporting(&names)).unwrap()).unwrap();
+
+        let exported: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
+        let kept: Vec<_> = KEPT.iter().map(|(name, _)| *name).collect();
+        assert_eq!(exported, kept);
+        assert_eq!(module.funcs.iter().count(), kept.len() - 1, "unreachable functions are gone");
+        assert_eq!(module.customs.iter().count(), 0, "custom sections are gone");
+    }
+
+    #[test]
+    fn says_which_export_is_missing() {
+        let error = slim(&module_exporting(&["_initialize"])).unwrap_err().to_string();
+        assert!(error.contains("`proxy_abi_version_0_2_1`"), "{error}");
+    }
+}
