@@ -11,6 +11,7 @@ pub mod companion;
 pub mod envoy;
 pub mod host;
 pub mod http;
+pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod process;

@@ -16,8 +16,10 @@ mod process;
 mod state;
 mod streams;
 mod vm;
+mod workers;
 
 pub use process::{MetricKind, Module, Process};
 pub use state::{HttpCall, LocalResponse, LogLine, Usage};
 pub use streams::{Head, Outcome, StreamId};
 pub use vm::{Answer, Vm};
+pub use workers::Workers;

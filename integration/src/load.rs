@@ -1,0 +1,203 @@
+//! Clients at full rate over kept connections: what the barrier and the benchmark are put under.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request,
+    body::Bytes,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+
+/// No single request takes longer.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// What the clients send.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Where to.
+    pub addr: SocketAddr,
+    /// The method.
+    pub method: &'static str,
+    /// Path and query.
+    pub target: &'static str,
+    /// The body.
+    pub body: &'static str,
+    /// Clients, each with one connection and one request at a time.
+    pub clients: usize,
+}
+
+impl Profile {
+    /// `clients` that read.
+    pub fn reads(addr: SocketAddr, clients: usize) -> Self {
+        Self { addr, method: "GET", target: "/items/1", body: "", clients }
+    }
+
+    /// `clients` that write.
+    pub fn writes(addr: SocketAddr, clients: usize) -> Self {
+        Self { addr, method: "POST", target: "/items", body: "{\"name\":\"a\"}", clients }
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests that got no answer.
+    pub failures: Vec<String>,
+}
+
+impl Tally {
+    /// All answers.
+    pub fn answers(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+
+    /// Answers with this status.
+    pub fn with_status(&self, status: u16) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or(0)
+    }
+
+    /// Answers with another status than `statuses`, and requests without an answer.
+    pub fn other_than(&self, statuses: &[u16]) -> Vec<String> {
+        let others = self.statuses.iter().filter(|(status, _)| !statuses.contains(status));
+        others
+            .map(|(status, count)| format!("{count} x {status}"))
+            .chain(self.failures.iter().cloned())
+            .collect()
+    }
+}
+
+/// Running clients; they stop when dropped.
+#[derive(Debug)]
+pub struct Load {
+    tally: Arc<Mutex<Tally>>,
+    stopped: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    /// Connects the clients and sets them off.
+    ///
+    /// # Errors
+    /// When one cannot connect.
+    pub async fn start(profile: Profile) -> Result<Self> {
+        let mut load = Self { tally: Arc::default(), stopped: Arc::default(), clients: JoinSet::new() };
+        for _ in 0..profile.clients {
+            let connection = connect(profile.addr).await?;
+            let (profile, tally, stopped) =
+                (profile.clone(), Arc::clone(&load.tally), Arc::clone(&load.stopped));
+            load.clients.spawn(client(profile, connection, tally, stopped));
+        }
+        Ok(load)
+    }
+
+    /// What came back so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets every client finish its request, and returns what came back.
+    pub async fn stop(mut self) -> Tally {
+        self.stopped.store(true, Ordering::Relaxed);
+        while self.clients.join_next().await.is_some() {}
+        self.tally()
+    }
+}
+
+/// Sends `requests` requests in all over `profile.clients` connections and returns what came back.
+///
+/// # Errors
+/// When a client cannot connect.
+pub async fn send(profile: &Profile, requests: u64) -> Result<Tally> {
+    let mut clients = JoinSet::new();
+    let count = u64::try_from(profile.clients)?;
+    for index in 0..count {
+        let mut connection = connect(profile.addr).await?;
+        let profile = profile.clone();
+        let share = requests / count + u64::from(index < requests % count);
+        clients.spawn(async move {
+            let mut tally = Tally::default();
+            for _ in 0..share {
+                match exchange(&profile, &mut connection).await {
+                    Ok(status) => *tally.statuses.entry(status).or_default() += 1,
+                    Err(error) => tally.failures.push(format!("{error:#}")),
+                }
+            }
+            tally
+        });
+    }
+    let mut all = Tally::default();
+    while let Some(tally) = clients.join_next().await {
+        let tally = tally?;
+        for (status, count) in tally.statuses {
+            *all.statuses.entry(status).or_default() += count;
+        }
+        all.failures.extend(tally.failures);
+    }
+    Ok(all)
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+async fn connect(addr: SocketAddr) -> Result<Connection> {
+    let stream = TcpStream::connect(addr).await.with_context(|| format!("a client of {addr}"))?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn client(
+    profile: Profile,
+    mut connection: Connection,
+    tally: Arc<Mutex<Tally>>,
+    stopped: Arc<AtomicBool>,
+) {
+    while !stopped.load(Ordering::Relaxed) {
+        let result = exchange(&profile, &mut connection).await;
+        let failed = result.is_err();
+        {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(status) => *tally.statuses.entry(status).or_default() += 1,
+                Err(error) => tally.failures.push(format!("{error:#}")),
+            }
+        }
+        // A failure has been noted; what follows is another client's connection.
+        if failed {
+            match connect(profile.addr).await {
+                Ok(fresh) => connection = fresh,
+                Err(_) => tokio::time::sleep(crate::wait::POLL).await,
+            }
+        }
+    }
+}
+
+async fn exchange(profile: &Profile, connection: &mut Connection) -> Result<u16> {
+    let exchange = async {
+        connection.ready().await?;
+        let request = Request::builder()
+            .method(profile.method)
+            .uri(profile.target)
+            .header("host", "api.example.com")
+            .body(Full::from(profile.body))?;
+        let response = connection.send_request(request).await?;
+        let status = response.status().as_u16();
+        response.into_body().collect().await?;
+        Ok(status)
+    };
+    timeout(BOUND, exchange).await.context("no answer in time")?
+}
