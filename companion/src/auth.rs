@@ -114,7 +114,9 @@ pub enum TokenError {
         source: std::io::Error,
     },
     /// It is too short to be a secret.
-    #[error("tokens[{index}]: the token has fewer than {MIN_TOKEN_BYTES} characters and could be guessed; make one with `quiesce token new`")]
+    #[error(
+        "tokens[{index}]: the token has fewer than {MIN_TOKEN_BYTES} characters and could be guessed; make one with `quiesce token new`"
+    )]
     Short {
         /// Which token.
         index: usize,
@@ -198,10 +200,7 @@ mod tests {
     #[test]
     fn digests_round_trip() {
         let digest = Digest::of("secret");
-        assert_eq!(
-            digest.to_hex(),
-            "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
-        );
+        assert_eq!(digest.to_hex(), "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b");
         assert!(Digest::from_hex(&digest.to_hex()) == Some(digest));
         assert!(Digest::from_hex("2bb8").is_none());
         assert!(Digest::from_hex(&"é".repeat(32)).is_none());

@@ -221,7 +221,11 @@ impl Barrier {
             } else if exposed {
                 self.note(Weight::Lost, id, "was lost before it reported no writes in flight");
             } else {
-                self.note(Weight::Warning, id, "was already lost when the window began, and may admit writes");
+                self.note(
+                    Weight::Warning,
+                    id,
+                    "was already lost when the window began, and may admit writes",
+                );
             }
             EnforcerState::Lost
         } else if !member.in_force {
@@ -278,9 +282,8 @@ impl Barrier {
 
     fn judge(&self) -> Verdict {
         let has = |weight| self.problems.iter().any(|problem| problem.weight == weight);
-        let under_way = |one: &EnforcerProgress| {
-            matches!(one.state, EnforcerState::Pending | EnforcerState::Draining)
-        };
+        let under_way =
+            |one: &EnforcerProgress| matches!(one.state, EnforcerState::Pending | EnforcerState::Draining);
         if has(Weight::Final) {
             Verdict::Unproven
         } else if has(Weight::Waiting) || self.enforcers.iter().any(under_way) {

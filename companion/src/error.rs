@@ -3,9 +3,7 @@
 use axum::http::StatusCode;
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
-use crate::{
-    auth::AuthError, event::EventKind, fleet::FleetError, passes::PassError, store::StoreError,
-};
+use crate::{auth::AuthError, event::EventKind, fleet::FleetError, passes::PassError, store::StoreError};
 
 /// Why a request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -128,9 +126,7 @@ impl ServiceError {
             }
             "token-missing" | "token-unknown" => StatusCode::UNAUTHORIZED,
             "role-insufficient" => StatusCode::FORBIDDEN,
-            "fleet-full" | "store-slow" | "store-failed" | "shutting-down" => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            "fleet-full" | "store-slow" | "store-failed" | "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -156,9 +152,9 @@ impl ServiceError {
             Self::Fleet(FleetError::Full) => Some(
                 "forget lost ones with `quiesce fleet forget ID`; is one restarting in a loop?".to_owned(),
             ),
-            Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => Some(
-                "put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned(),
-            ),
+            Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => {
+                Some("put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned())
+            }
             Self::Auth(AuthError::Insufficient { .. }) => {
                 Some("use a token with that role (see `tokens` in the companion's configuration)".to_owned())
             }

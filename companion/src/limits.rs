@@ -41,7 +41,8 @@ pub fn scope(scope: &Scope) -> Result<(), (String, String)> {
     size("scope.hosts", scope.hosts.len())?;
     for (key, values) in &scope.labels {
         let place = format!("scope.labels.{key}");
-        text(key, MAX_SCOPE_TEXT).map_err(|message| ("scope.labels".to_owned(), format!("a key {message}")))?;
+        text(key, MAX_SCOPE_TEXT)
+            .map_err(|message| ("scope.labels".to_owned(), format!("a key {message}")))?;
         size(&place, values.len())?;
         if values.is_empty() {
             return Err((place, "names no value, so that no enforcer would be concerned".to_owned()));
@@ -60,11 +61,15 @@ fn host_pattern(host: &str) -> Result<(), String> {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
     };
     if name.len() <= MAX_SCOPE_TEXT && name.split('.').all(label) {
         Ok(())
     } else {
-        Err(format!("`{host}` is no host: write it like api.example.com or *.example.com, in lower case, without a port"))
+        Err(format!(
+            "`{host}` is no host: write it like api.example.com or *.example.com, in lower case, without a port"
+        ))
     }
 }

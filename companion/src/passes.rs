@@ -46,7 +46,9 @@ pub enum PassError {
         mode: u32,
     },
     /// The file holds no key.
-    #[error("the signing key {path} is not 32 bytes in unpadded base64url: remove it and restart for a new one")]
+    #[error(
+        "the signing key {path} is not 32 bytes in unpadded base64url: remove it and restart for a new one"
+    )]
     NoKey {
         /// The file.
         path: PathBuf,
@@ -171,13 +173,8 @@ fn create(path: &Path) -> Result<(), PassError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let mut handle = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(file)?;
+    let mut handle =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(file)?;
     handle.write_all(text.as_bytes()).map_err(file)?;
     handle.sync_all().map_err(file)?;
     std::fs::rename(&new, path).map_err(file)
@@ -218,10 +215,7 @@ mod tests {
         );
         let public = URL_SAFE_NO_PAD.decode(signer.public().public_key).unwrap();
         let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
-        PublicKey::from_slice(&public)
-            .unwrap()
-            .verify(format!("{header}.{claims}"), &signature)
-            .unwrap();
+        PublicKey::from_slice(&public).unwrap().verify(format!("{header}.{claims}"), &signature).unwrap();
     }
 
     #[test]
@@ -234,7 +228,10 @@ mod tests {
             signer.issue("x", Period::from_ms(60_001), None, now),
             Err(PassError::Lifetime { .. })
         ));
-        assert!(matches!(signer.issue("a\nb", Period::from_ms(5_000), None, now), Err(PassError::Subject(_))));
+        assert!(matches!(
+            signer.issue("a\nb", Period::from_ms(5_000), None, now),
+            Err(PassError::Subject(_))
+        ));
         std::fs::write(&path, "AAAA").unwrap();
         assert!(matches!(PassSigner::open(&path, Period::from_ms(1)), Err(PassError::NoKey { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();

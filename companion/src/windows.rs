@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use quiesce_policy::{
-    snapshot::{InstanceId, EnforcerId, Scope, Window, WindowId},
+    snapshot::{EnforcerId, InstanceId, Scope, Window, WindowId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};

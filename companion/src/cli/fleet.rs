@@ -59,7 +59,11 @@ fn show(printer: Printer, fleet: &FleetView) {
     for (index, row) in rows.iter().enumerate() {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
-        printer.line(if index == 0 { format!("{DIM}{}{DIM:#}", line.trim_end()) } else { line.trim_end().to_owned() });
+        printer.line(if index == 0 {
+            format!("{DIM}{}{DIM:#}", line.trim_end())
+        } else {
+            line.trim_end().to_owned()
+        });
         if let Some(one) = index.checked_sub(1).and_then(|index| fleet.enforcers.get(index)) {
             notes(printer, one);
         }
@@ -73,7 +77,8 @@ fn row(one: &EnforcerView, fleet: &FleetView) -> [String; 6] {
         Liveness::Lost => format!("lost, heard {}", relative(one.last_seen, clock::now())),
         Liveness::Replaced => "replaced".to_owned(),
     };
-    let epoch = if one.applied == fleet.epoch { one.applied.to_string() } else { format!("{} (old)", one.applied) };
+    let epoch =
+        if one.applied == fleet.epoch { one.applied.to_string() } else { format!("{} (old)", one.applied) };
     let labels: Vec<_> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     [one.id.to_string(), state, epoch, one.in_flight.to_string(), one.version.clone(), labels.join(",")]
 }

@@ -88,7 +88,11 @@ pub fn at(time: Timestamp) -> String {
 
 /// `in 5m`, `3s ago`.
 pub fn relative(time: Timestamp, now: Timestamp) -> String {
-    if time >= now { format!("in {}", span(time.ms_since(now))) } else { format!("{} ago", span(now.ms_since(time))) }
+    if time >= now {
+        format!("in {}", span(time.ms_since(now)))
+    } else {
+        format!("{} ago", span(now.ms_since(time)))
+    }
 }
 
 /// A span of time, with no more precision than anybody needs.

@@ -98,8 +98,9 @@ async fn thaw(client: &Client, id: &WindowId) -> Result<WindowView, CliError> {
             ErrorKind::Conflict => return Err(early_end(client, id, error).await),
             _ => {
                 let message = format!("window {id} could not be thawed: {}", error.message);
-                return Err(CliError { message, ..error }
-                    .hint(format!("writes are refused until its lease ends; `quiesce thaw {id}` opens them")));
+                return Err(CliError { message, ..error }.hint(format!(
+                    "writes are refused until its lease ends; `quiesce thaw {id}` opens them"
+                )));
             }
         }
     }

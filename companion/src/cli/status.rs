@@ -40,7 +40,8 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let mut shown: Option<StatusView> = None;
     loop {
         let status = client.status().await?;
-        let same = shown.as_ref().is_some_and(|shown| StatusView { now: status.now, ..shown.clone() } == status);
+        let same =
+            shown.as_ref().is_some_and(|shown| StatusView { now: status.now, ..shown.clone() } == status);
         let on_terminal = printer.format == Format::Human && std::io::stdout().is_terminal();
         if on_terminal {
             // Home, and clear to the end of the screen.

@@ -41,8 +41,9 @@ impl FromStr for Period {
         let wrong = || PeriodError(text.to_owned());
         // "1d" is 24 hours here: windows are spans of time, not calendar dates.
         let span: SignedDuration = match text.strip_suffix('d').map(str::parse::<i64>) {
-            Some(Ok(days)) => SignedDuration::try_from_hours(days.checked_mul(24).ok_or_else(wrong)?)
-                .ok_or_else(wrong)?,
+            Some(Ok(days)) => {
+                SignedDuration::try_from_hours(days.checked_mul(24).ok_or_else(wrong)?).ok_or_else(wrong)?
+            }
             _ => text.parse().map_err(|_| wrong())?,
         };
         let ms = u64::try_from(span.as_millis()).map_err(|_| wrong())?;

@@ -76,13 +76,19 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     if windows.default_duration > windows.max_duration {
         wrong(
             "windows.default_duration",
-            format!("{} is longer than windows.max_duration, {}", windows.default_duration, windows.max_duration),
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.default_duration, windows.max_duration
+            ),
         );
     }
     if windows.drain_timeout > windows.max_duration {
         wrong(
             "windows.drain_timeout",
-            format!("{} is longer than windows.max_duration, {}", windows.drain_timeout, windows.max_duration),
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.drain_timeout, windows.max_duration
+            ),
         );
     }
     if let Some(contact) = &windows.contact
@@ -112,7 +118,10 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
         if !names.insert(&token.name) {
             wrong(
                 &format!("tokens[{index}].name"),
-                format!("`{}` is the name of another token; names tell in the event log who did what", token.name),
+                format!(
+                    "`{}` is the name of another token; names tell in the event log who did what",
+                    token.name
+                ),
             );
         }
         match (&token.sha256, &token.file) {
@@ -120,7 +129,8 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
                 if crate::auth::Digest::from_hex(hash).is_none() {
                     wrong(
                         &format!("tokens[{index}].sha256"),
-                        "is not a SHA-256: write 64 hexadecimal digits, as `quiesce token new` prints them".to_owned(),
+                        "is not a SHA-256: write 64 hexadecimal digits, as `quiesce token new` prints them"
+                            .to_owned(),
                     );
                 }
             }
@@ -130,7 +140,10 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
     }
     let has = |role| tokens.iter().any(|token| token.role == role);
     if !tokens.is_empty() && !has(Role::Sync) {
-        wrong("tokens", "none has the role `sync`, so no enforcer could fetch its snapshot: add one".to_owned());
+        wrong(
+            "tokens",
+            "none has the role `sync`, so no enforcer could fetch its snapshot: add one".to_owned(),
+        );
     }
     if !tokens.is_empty() && !has(Role::Operator) {
         wrong("tokens", "none has the role `operator`, so nobody could freeze or thaw: add one".to_owned());

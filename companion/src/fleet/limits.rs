@@ -54,7 +54,11 @@ pub(super) fn check(request: &SyncRequest) -> Result<(), FleetError> {
         }
     };
     let name = |place, text: &str| {
-        if text.is_empty() { Err(FleetError::Empty(place)) } else { at_most(place, text.len(), MAX_NAME_BYTES, "bytes") }
+        if text.is_empty() {
+            Err(FleetError::Empty(place))
+        } else {
+            at_most(place, text.len(), MAX_NAME_BYTES, "bytes")
+        }
     };
     let enforcer = &request.enforcer;
     name("enforcer.id", enforcer.id.as_str())?;

@@ -152,10 +152,7 @@ impl Fleet {
     /// The fleet as the last companion saved it. Who was live then has one live period to come back.
     pub fn restore(records: Vec<FleetRecord>, at: Instant) -> Self {
         let end = records.iter().map(|record| record.last_seen).max().unwrap_or_default();
-        let entries = records
-            .into_iter()
-            .map(|record| (record.key(), record.restore(end, at)))
-            .collect();
+        let entries = records.into_iter().map(|record| (record.key(), record.restore(end, at))).collect();
         Self { entries, ..Self::default() }
     }
 
@@ -274,10 +271,7 @@ impl Fleet {
             })
     }
 
-    fn processes_of<'a>(
-        &'a self,
-        id: &'a EnforcerId,
-    ) -> impl Iterator<Item = (&'a EnforcerKey, &'a Entry)> {
+    fn processes_of<'a>(&'a self, id: &'a EnforcerId) -> impl Iterator<Item = (&'a EnforcerKey, &'a Entry)> {
         let first = EnforcerKey { id: id.clone(), instance: InstanceId::from("") };
         self.entries.range(first..).take_while(move |(key, _)| key.id == *id)
     }
@@ -372,10 +366,8 @@ impl Fleet {
             .filter(|(key, entry)| {
                 windows.clone().all(|window| {
                     let Some(started) = &window.history.started else { return true };
-                    let on_roster = started
-                        .roster
-                        .iter()
-                        .any(|one| one.id == key.id && one.instance == key.instance);
+                    let on_roster =
+                        started.roster.iter().any(|one| one.id == key.id && one.instance == key.instance);
                     entry.settled.contains(window.id())
                         || window.history.quiesced.is_some()
                         || (!on_roster
@@ -397,12 +389,8 @@ impl Fleet {
 
     /// What has to be saved, and up to which report that goes.
     pub fn unsaved(&mut self, at: Instant) -> (Vec<FleetRecord>, Vec<EnforcerKey>, u64) {
-        let changed = self
-            .entries
-            .values()
-            .filter(|entry| entry.needs_save(at))
-            .map(FleetRecord::of)
-            .collect();
+        let changed =
+            self.entries.values().filter(|entry| entry.needs_save(at)).map(FleetRecord::of).collect();
         (changed, std::mem::take(&mut self.removed), self.save_seq)
     }
 

@@ -26,7 +26,11 @@ const PAST_TOLERANCE_MS: u64 = 5_000;
 
 impl Service {
     /// Issues a window: one that begins now, or later.
-    pub async fn create(self: &Arc<Self>, caller: Caller, new: NewWindow) -> Result<WindowView, ServiceError> {
+    pub async fn create(
+        self: &Arc<Self>,
+        caller: Caller,
+        new: NewWindow,
+    ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         let began = Instant::now();
         detached(async move {
@@ -119,7 +123,11 @@ impl Service {
     }
 
     /// Issues a pass. It is not kept; that it was issued is.
-    pub async fn issue_pass(self: &Arc<Self>, caller: Caller, new: NewPass) -> Result<PassView, ServiceError> {
+    pub async fn issue_pass(
+        self: &Arc<Self>,
+        caller: Caller,
+        new: NewPass,
+    ) -> Result<PassView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
             let desk = service.desk().await?;
@@ -138,12 +146,7 @@ impl Service {
                 evidence: json!({ "jti": pass.jti, "subject": new.subject, "expires_at": pass.expires_at }),
             };
             service.store.commit(Change { events: vec![event], ..Change::default() }).await?;
-            Ok(PassView {
-                pass: pass.token,
-                id: pass.jti,
-                subject: new.subject,
-                expires_at: pass.expires_at,
-            })
+            Ok(PassView { pass: pass.token, id: pass.jti, subject: new.subject, expires_at: pass.expires_at })
         })
         .await
     }
@@ -245,7 +248,10 @@ impl Service {
         };
         let ends_at = match (new.ends_at, new.duration_ms) {
             (Some(_), Some(_)) => {
-                return Err(ServiceError::invalid("duration_ms", "stands beside `ends_at`; give one of them"));
+                return Err(ServiceError::invalid(
+                    "duration_ms",
+                    "stands beside `ends_at`; give one of them",
+                ));
             }
             (Some(at), None) => at,
             (None, Some(ms)) => starts_at.plus_ms(ms),
@@ -294,7 +300,12 @@ impl Service {
         Ok(OpenWindow { record, history: Default::default(), began: None })
     }
 
-    fn check_length(&self, place: &str, starts_at: Timestamp, ends_at: Timestamp) -> Result<(), ServiceError> {
+    fn check_length(
+        &self,
+        place: &str,
+        starts_at: Timestamp,
+        ends_at: Timestamp,
+    ) -> Result<(), ServiceError> {
         let longest = self.config.windows.max_duration;
         let length_ms = ends_at.ms_since(starts_at);
         if length_ms <= longest.ms() {

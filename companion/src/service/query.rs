@@ -19,9 +19,7 @@ use crate::{
     event::{Event, EventKind},
     fleet::{EnforcerKey, Entry, Fleet},
     store::Change,
-    view::{
-        BarrierView, EnforcerView, FleetCounts, FleetView, Liveness, StatusView, WindowView,
-    },
+    view::{BarrierView, EnforcerView, FleetCounts, FleetView, Liveness, StatusView, WindowView},
     windows::{History, OpenWindow, WindowRecord},
 };
 

@@ -9,14 +9,10 @@ use quiesce_policy::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
     Row as _, SqliteConnection, SqlitePool,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
-use super::{
-    Change, Committed, Loaded, Openness, Pending, Store, StoreError, StoredWindow, lock::StoreLock,
-};
+use super::{Change, Committed, Loaded, Openness, Pending, Store, StoreError, StoredWindow, lock::StoreLock};
 use crate::{
     event::{Event, EventKind},
     fleet::{EnforcerKey, FleetRecord},
@@ -56,10 +52,8 @@ impl SqliteStore {
             .connect_with(options.clone())
             .await?;
         sqlx::migrate!("./migrations").run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true))
-            .await?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self { writer, readers, _lock: lock })
     }
 
@@ -79,16 +73,15 @@ impl SqliteStore {
         }
         let mut events = change.events;
         for event in &mut events {
-            let done = sqlx::query(
-                "INSERT INTO events (at, who, kind, window_id, evidence) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(signed(event.at.unix_ms()))
-            .bind(event.who.as_str())
-            .bind(event.kind.as_str())
-            .bind(event.window.as_ref().map(WindowId::as_str))
-            .bind(to_json("event", event.kind.as_str(), &event.evidence)?)
-            .execute(&mut *tx)
-            .await?;
+            let done =
+                sqlx::query("INSERT INTO events (at, who, kind, window_id, evidence) VALUES (?, ?, ?, ?, ?)")
+                    .bind(signed(event.at.unix_ms()))
+                    .bind(event.who.as_str())
+                    .bind(event.kind.as_str())
+                    .bind(event.window.as_ref().map(WindowId::as_str))
+                    .bind(to_json("event", event.kind.as_str(), &event.evidence)?)
+                    .execute(&mut *tx)
+                    .await?;
             event.seq = unsigned(done.last_insert_rowid());
         }
         if let Some(digest) = change.config_digest {
@@ -181,11 +174,10 @@ impl Store for SqliteStore {
     fn windows(&self, limit: u32) -> Pending<'_, Vec<StoredWindow>> {
         Box::pin(async move {
             let mut tx = self.readers.begin().await?;
-            let rows =
-                sqlx::query("SELECT id, record FROM windows ORDER BY issued_at DESC, id DESC LIMIT ?")
-                    .bind(i64::from(limit))
-                    .fetch_all(&mut *tx)
-                    .await?;
+            let rows = sqlx::query("SELECT id, record FROM windows ORDER BY issued_at DESC, id DESC LIMIT ?")
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?;
             with_events(&mut tx, rows).await
         })
     }
