@@ -32,6 +32,8 @@ pub enum ServiceError {
         starts_at: Timestamp,
         /// When it is told to end.
         ends_at: Timestamp,
+        /// Whether it has begun.
+        begun: bool,
     },
     /// The window is over.
     #[error("window `{id}` is over: it was {how} by {by} at {at}", how = .how.as_str())]
@@ -136,9 +138,12 @@ impl ServiceError {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::UnknownWindow(_) => Some("`quiesce status` lists the windows there are".to_owned()),
-            Self::Overlap { id, .. } => Some(format!(
-                "end it first (`quiesce thaw {id}`, or `quiesce cancel {id}` before it begins), \
+            Self::Overlap { id, begun: true, .. } => Some(format!(
+                "`quiesce extend {id}` makes it longer and `quiesce thaw {id}` ends it; \
                  or choose other times or a narrower scope"
+            )),
+            Self::Overlap { id, begun: false, .. } => Some(format!(
+                "`quiesce cancel {id}` takes it back; or choose other times or a narrower scope"
             )),
             Self::Over { .. } => Some("`quiesce status` lists the windows that are not over".to_owned()),
             Self::NotBegun(id) => Some(format!("take it back with `quiesce cancel {id}`")),

@@ -101,7 +101,7 @@ impl Server {
             address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"),
             epoch = service.published().epoch.0, "listening"
         );
-        let (router, _) = api::router(Arc::clone(&service));
+        let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
         let mut going_down = service.follow_shutdown();

@@ -9,19 +9,20 @@ mod windows;
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    extract::{DefaultBodyLimit, State},
+    Extension, Router,
+    extract::DefaultBodyLimit,
     http::{StatusCode, Uri},
     middleware,
     response::IntoResponse as _,
 };
 use utoipa::{
     Modify, OpenApi,
+    openapi::OpenApi as OpenApiDocument,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::problem::{Fault, StrictJson};
+pub use self::problem::{Fault, StrictJson, StrictQuery};
 use crate::{auth::Role, service::Service};
 
 /// A report is no larger than this; its counters make most of it.
@@ -48,7 +49,7 @@ struct ApiDoc;
 struct Bearer;
 
 impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+    fn modify(&self, openapi: &mut OpenApiDocument) {
         let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         scheme.description =
             Some("A token of the configuration; its role is named with each operation.".to_owned());
@@ -57,8 +58,8 @@ impl Modify for Bearer {
     }
 }
 
-/// Everything that the companion answers, and the document that describes it.
-pub fn router(service: Arc<Service>) -> (Router, utoipa::openapi::OpenApi) {
+/// Everything that the companion answers, the document that describes it included.
+pub fn router(service: Arc<Service>) -> Router {
     let (open, open_doc) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
@@ -91,22 +92,21 @@ pub fn router(service: Arc<Service>) -> (Router, utoipa::openapi::OpenApi) {
         let service = Arc::clone(&service);
         middleware::from_fn(move |request, next| guard::admit(Arc::clone(&service), role, request, next))
     };
-    let router = open
-        .merge(viewer.route_layer(needs(Role::Viewer)))
+    open.merge(viewer.route_layer(needs(Role::Viewer)))
         .merge(operator.route_layer(needs(Role::Operator)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(sync.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(SYNC_BODY_BYTES)))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .with_state(service);
-    (router, document)
+        .layer(Extension(Arc::new(document)))
+        .with_state(service)
 }
 
 /// This document.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "health",
     responses((status = 200, body = Object)), security(("token" = ["viewer"])))]
-async fn openapi(State(service): State<Arc<Service>>) -> axum::Json<utoipa::openapi::OpenApi> {
-    axum::Json(router(service).1)
+async fn openapi(Extension(document): Extension<Arc<OpenApiDocument>>) -> axum::Json<Arc<OpenApiDocument>> {
+    axum::Json(document)
 }
 
 async fn unknown_path(uri: Uri) -> axum::response::Response {

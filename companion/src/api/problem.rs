@@ -2,10 +2,11 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Query, Request},
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
@@ -85,6 +86,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
         let value = parsed?;
         json.end().map_err(|error| malformed(&error, None))?;
         Ok(Self(value))
+    }
+}
+
+/// Parameters of the query, parsed strictly.
+pub struct StrictQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for StrictQuery<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        Query::<T>::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(
+            |rejection| {
+                let hint = "GET /v1/openapi.json describes the parameters";
+                plain(rejection.status(), "malformed-query", rejection.body_text(), hint)
+            },
+        )
     }
 }
 

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderName, StatusCode, header::LOCATION},
 };
 use quiesce_policy::snapshot::WindowId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Fault, StrictJson};
+use super::{Fault, StrictJson, StrictQuery};
 use crate::{
     auth::Caller,
     fleet::MAX_WAIT_MS,
@@ -54,7 +54,10 @@ pub async fn create(
     get, path = "/v1/windows", tag = "windows", params(Page),
     responses((status = 200, body = WindowList)), security(("token" = ["viewer"])),
 )]
-pub async fn list(State(service): Shared, Query(page): Query<Page>) -> Result<Json<WindowList>, Fault> {
+pub async fn list(
+    State(service): Shared,
+    StrictQuery(page): StrictQuery<Page>,
+) -> Result<Json<WindowList>, Fault> {
     let windows = service.windows(page.limit.unwrap_or(50)).await?;
     Ok(Json(WindowList { windows }))
 }
@@ -95,7 +98,7 @@ pub struct Watch {
 pub async fn watch(
     State(service): Shared,
     Path(id): Path<WindowId>,
-    Query(query): Query<Watch>,
+    StrictQuery(query): StrictQuery<Watch>,
 ) -> Result<Json<BarrierView>, Fault> {
     let wait = Duration::from_millis(query.wait_ms.unwrap_or_default().min(MAX_WAIT_MS));
     Ok(Json(service.watch(id, query.after.as_deref(), wait).await?))
@@ -182,7 +185,10 @@ pub struct Events {
     get, path = "/v1/events", tag = "windows", params(Events),
     responses((status = 200, body = EventList)), security(("token" = ["viewer"])),
 )]
-pub async fn events(State(service): Shared, Query(query): Query<Events>) -> Result<Json<EventList>, Fault> {
+pub async fn events(
+    State(service): Shared,
+    StrictQuery(query): StrictQuery<Events>,
+) -> Result<Json<EventList>, Fault> {
     let after = query.after.unwrap_or_default();
     let events = service.events(after, query.window, query.limit.unwrap_or(100)).await?;
     Ok(Json(EventList { events }))

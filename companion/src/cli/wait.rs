@@ -145,7 +145,8 @@ fn timed_out(window: &WindowView, barrier: &Barrier, limit: Duration) -> CliErro
 /// How far an enforcer is, in words.
 pub fn describe(one: &EnforcerProgress) -> String {
     let text = match one.state {
-        EnforcerState::Pending => "not in force yet".to_owned(),
+        EnforcerState::Pending if one.connected => "not in force yet".to_owned(),
+        EnforcerState::Pending => "not in force yet, not connected".to_owned(),
         EnforcerState::Draining | EnforcerState::Quiesced => {
             format!("in force, {} in flight", writes(one.in_flight))
         }

@@ -247,8 +247,17 @@ impl Config {
 
 fn parse<T: serde::de::DeserializeOwned>(yaml: &str, origin: &str) -> Result<T, ConfigError> {
     serde_saphyr::from_str(yaml).map_err(|error| {
-        let place = error.location().map(|at| format!("{}:{}", at.line(), at.column()));
-        let message = error.without_snippet().to_string();
-        ConfigError::Malformed { origin: origin.to_owned(), place: place.unwrap_or_default(), message }
+        let place = error.location().map(|at| format!("{}:{}", at.line(), at.column())).unwrap_or_default();
+        let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        // The place is said already.
+        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+        let message = match places::Places::of(yaml).field_at(&place) {
+            Some(field) if !text.contains(&format!("`{field}`")) => format!("{field}: {text}"),
+            _ => text.to_owned(),
+        };
+        ConfigError::Malformed { origin: origin.to_owned(), place, message }
     })
 }
+
+#[cfg(test)]
+mod tests;

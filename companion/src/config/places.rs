@@ -41,6 +41,12 @@ impl Places {
         }
     }
 
+    /// The innermost field whose value stands at `line:column`.
+    pub fn field_at(&self, place: &str) -> Option<&str> {
+        let at_place = self.0.iter().filter(|(field, at)| at.as_str() == place && !field.is_empty());
+        at_place.map(|(field, _)| field.as_str()).max_by_key(|field| field.len())
+    }
+
     /// The `line:column` of a field such as `surfaces[2].rules[0].path`, or of the nearest thing
     /// around it that the text has.
     pub fn find(&self, field: &str) -> Option<String> {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use quiesce_policy::snapshot::{Epoch, Exemptions, Mode, Snapshot};
+use quiesce_policy::{
+    Policy,
+    snapshot::{Epoch, Exemptions, Mode, Snapshot},
+};
 
 use super::{Config, Token};
 use crate::auth::Role;
@@ -46,7 +49,7 @@ impl std::fmt::Display for Summary {
 }
 
 /// The snapshot that a configuration makes as long as there is no window and no signing key.
-pub fn snapshot(config: &Config) -> Snapshot {
+fn snapshot(config: &Config) -> Snapshot {
     Snapshot {
         version: Epoch(0),
         mode: config.mode,
@@ -102,6 +105,14 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
             format!("{} is more than retry.cap_s, {}", config.retry.default_s, config.retry.cap_s),
         );
     }
+    if let Some(page) = &config.status_page
+        && !reqwest::Url::parse(page).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    {
+        wrong(
+            "status_page",
+            format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
+        );
+    }
     tokens(&config.tokens, &mut wrong);
     if let Some((field, message)) = uncompilable(config) {
         wrong(&field, message);
@@ -151,8 +162,8 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
 }
 
 /// What the enforcers' own compiler says of the configured part of the snapshot.
-fn uncompilable(_config: &Config) -> Option<(String, String)> {
-    None
+fn uncompilable(config: &Config) -> Option<(String, String)> {
+    Policy::compile(&snapshot(config)).err().map(|error| (error.place, error.problem))
 }
 
 /// Whether an address can be reached from this machine only.

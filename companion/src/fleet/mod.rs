@@ -61,7 +61,8 @@ pub struct Entry {
     poll_ms: u64,
     open_polls: u32,
     hung_up: bool,
-    booted: bool,
+    /// Windows that were in force in the first snapshot it was given, if it came without one.
+    born_under: BTreeSet<WindowId>,
     settled: BTreeSet<WindowId>,
     counters: Vec<SurfaceCounters>,
     save: Save,
@@ -156,10 +157,11 @@ impl Fleet {
         Self { entries, ..Self::default() }
     }
 
-    /// Takes a report in.
+    /// Takes a report in. `in_force` tells the windows in force in the snapshot published.
     pub fn report(
         &mut self,
         request: SyncRequest,
+        in_force: impl FnOnce() -> BTreeSet<WindowId>,
         now: Timestamp,
         at: Instant,
     ) -> Result<Reported, FleetError> {
@@ -187,7 +189,7 @@ impl Fleet {
                 enforcer: request.enforcer.clone(),
                 first_seen: now,
                 last_seen: now,
-                booted: report.applied == Epoch(0),
+                born_under: if report.applied == Epoch(0) { in_force() } else { BTreeSet::new() },
                 report: Report::default(),
                 heard: None,
                 poll_ms: DEFAULT_POLL_MS,
@@ -307,9 +309,10 @@ impl Fleet {
                 id: key.id.clone(),
                 instance: key.instance.clone(),
                 live: entry.is_live(at),
+                connected: entry.is_connected(),
                 succeeded: self.is_succeeded(key, at),
                 heard_since_start: since_start(entry.last_seen),
-                booted_into_window: entry.booted && since_start(entry.first_seen),
+                booted_into_window: entry.born_under.contains(id),
                 in_force: entry.report.in_force.contains(id),
                 settled: entry.settled.contains(id),
                 in_flight: entry.report.in_flight,
@@ -371,8 +374,7 @@ impl Fleet {
                     entry.settled.contains(window.id())
                         || window.history.quiesced.is_some()
                         || (!on_roster
-                            && (entry.last_seen < started.at
-                                || (entry.booted && entry.first_seen >= started.at)))
+                            && (entry.last_seen < started.at || entry.born_under.contains(window.id())))
                 })
             })
             .map(|(key, _)| key.clone())
@@ -382,8 +384,9 @@ impl Fleet {
             self.removed.push(key);
         }
         let open: BTreeSet<&WindowId> = windows.map(OpenWindow::id).collect();
-        for entry in self.entries.values_mut().filter(|entry| !entry.settled.is_empty()) {
+        for entry in self.entries.values_mut() {
             entry.settled.retain(|id| open.contains(id));
+            entry.born_under.retain(|id| open.contains(id));
         }
     }
 
@@ -417,3 +420,6 @@ fn skew_ms(theirs: Timestamp, ours: Timestamp) -> i64 {
     let behind = i64::try_from(ours.ms_since(theirs)).unwrap_or(i64::MAX);
     ahead - behind
 }
+
+#[cfg(test)]
+mod tests;

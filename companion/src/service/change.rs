@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use quiesce_policy::{
-    snapshot::{Window, WindowId},
+    Policy,
+    snapshot::{Snapshot, Window, WindowId},
     time::Timestamp,
 };
 use serde_json::json;
@@ -103,8 +104,9 @@ impl Service {
             }
             let window = &open.record.window;
             let told = window.ends_at.unwrap_or(window.expires_at);
-            let (ends_at, expires_at) =
-                (told.plus_ms(extension.by_ms), window.expires_at.plus_ms(extension.by_ms));
+            // A window that has outlived its end is extended from now on.
+            let ends_at = told.max(now).plus_ms(extension.by_ms);
+            let expires_at = ends_at.plus_ms(service.config.windows.grace.ms()).max(window.expires_at);
             service.check_length("by_ms", window.starts_at, ends_at)?;
             let others = desk.windows.values().filter(|other| *other.id() != id);
             no_overlap(others, &open.record.window, ends_at, now)?;
@@ -295,6 +297,10 @@ impl Service {
             drain_timeout_ms,
         };
         no_overlap(desk.windows.values(), &window, ends_at, now)?;
+        let windows = desk.windows.values().map(|open| open.record.window.clone()).chain([window.clone()]);
+        // Whatever enforcers would not take is not issued.
+        Policy::compile(&Snapshot { windows: windows.collect(), ..Snapshot::default() })
+            .map_err(|error| ServiceError::invalid(error.place, error.problem))?;
         let record =
             WindowRecord { window, issued_at: now, issued_by: caller.name.clone(), expect: new.expect };
         Ok(OpenWindow { record, history: Default::default(), began: None })
@@ -355,6 +361,7 @@ fn no_overlap<'a>(
                 reason: other.reason.clone(),
                 starts_at: other.starts_at,
                 ends_at: other.ends_at.unwrap_or(other.expires_at),
+                begun: other.started,
             })
         }
     }

@@ -1,11 +1,12 @@
 //! Reports of enforcers: taken into the fleet at once, to disk in the background.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use quiesce_policy::sync::SyncRequest;
+use quiesce_policy::{snapshot::WindowId, sync::SyncRequest};
 
 use super::Service;
 use crate::{
@@ -50,7 +51,7 @@ impl Service {
         let polls = request.wait_ms > 0;
         let (reported, guard) = {
             let mut fleet = self.fleet();
-            let reported = fleet.report(request, clock::now(), Instant::now())?;
+            let reported = fleet.report(request, || self.in_force(), clock::now(), Instant::now())?;
             let guard = polls.then(|| {
                 fleet.poll_opened(&key);
                 PollGuard { service: Arc::clone(self), key, end: PollEnd::HungUp }
@@ -70,6 +71,13 @@ impl Service {
             }
         }
         Ok(guard)
+    }
+
+    /// The windows in force in the snapshot published.
+    fn in_force(&self) -> BTreeSet<WindowId> {
+        let published = self.published();
+        let started = published.windows.values().filter(|open| open.history.started.is_some());
+        started.map(|open| open.id().clone()).collect()
     }
 
     /// Saves the fleet in the background, until the companion goes down.

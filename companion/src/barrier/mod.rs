@@ -20,12 +20,14 @@ pub struct Member {
     pub instance: InstanceId,
     /// It is connected or was heard of within its live period.
     pub live: bool,
+    /// It has a poll open.
+    pub connected: bool,
     /// Its poll is closed and another process with its id has come after it.
     pub succeeded: bool,
     /// It was heard of after the window began.
     pub heard_since_start: bool,
-    /// It first appeared after the window began, without a snapshot of its own: until it had one it
-    /// held writes back, so that it can have admitted none outside the window.
+    /// It had no snapshot when it appeared, and the first it was given had the window in force: until
+    /// then it held writes back, so that it can have admitted none outside the window.
     pub booted_into_window: bool,
     /// Its last report lists the window as in force.
     pub in_force: bool,
@@ -103,7 +105,10 @@ pub struct EnforcerProgress {
     pub instance: InstanceId,
     /// How far it is.
     pub state: EnforcerState,
-    /// Writes in flight by its last report.
+    /// It has a poll open.
+    pub connected: bool,
+    /// Writes in flight by its last report, until that was zero once: what it admits after that is
+    /// outside the window's scope.
     pub in_flight: u64,
     /// Writes by its last report whose end will never be known.
     pub unaccounted: u64,
@@ -233,7 +238,7 @@ impl Barrier {
                 self.note(Weight::Waiting, id, format!("could not use the snapshot: {error}"));
             }
             EnforcerState::Pending
-        } else if member.in_flight > 0 {
+        } else if member.in_flight > 0 && !member.settled {
             EnforcerState::Draining
         } else {
             EnforcerState::Quiesced
@@ -244,12 +249,11 @@ impl Barrier {
             EnforcerState::Replaced => exposed && !member.settled,
         };
         if counts {
-            let acknowledged = member.in_force || member.settled;
             let gone = matches!(state, EnforcerState::Lost | EnforcerState::Replaced);
             self.total += 1;
-            self.acknowledged += u64::from(if gone { member.settled } else { acknowledged });
-            self.in_flight += if gone && member.settled { 0 } else { member.in_flight };
-            if member.unaccounted > 0 && !(gone && member.settled) {
+            self.acknowledged += u64::from(if gone { member.settled } else { member.in_force });
+            self.in_flight += if member.settled { 0 } else { member.in_flight };
+            if member.unaccounted > 0 && !member.settled {
                 self.unaccounted += member.unaccounted;
                 let message = format!("lost count of {}: a filter VM failed", writes(member.unaccounted));
                 self.note(Weight::Final, id, message);
@@ -260,7 +264,8 @@ impl Barrier {
             id: member.id.clone(),
             instance: member.instance.clone(),
             state,
-            in_flight: member.in_flight,
+            connected: member.connected,
+            in_flight: if member.settled { 0 } else { member.in_flight },
             unaccounted: member.unaccounted,
         });
     }
@@ -300,3 +305,6 @@ impl Barrier {
 pub fn writes(count: u64) -> String {
     format!("{count} write{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests;
