@@ -1,1 +1,21 @@
-//! The companion service.
+//! The companion of a fleet of enforcers: keeps windows, publishes snapshots, proves barriers; and
+//! the operator's command line that talks to it.
+
+pub mod api;
+pub mod auth;
+pub mod barrier;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod fleet;
+pub mod limits;
+pub mod metrics;
+pub mod passes;
+pub mod server;
+pub mod service;
+pub mod store;
+pub mod sync;
+pub mod view;
+pub mod windows;

@@ -1,3 +1,7 @@
 //! The `quiesce` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quiesce::cli::main()
+}

@@ -6,8 +6,6 @@
 //! steered into a lane that has been seen at zero already, so that the other one can drain under any
 //! load.
 
-use std::collections::BTreeSet;
-
 use quiesce_policy::snapshot::WindowId;
 
 /// How many lanes there are.
@@ -40,7 +38,7 @@ impl Lane {
 /// What the leader knows of the lanes since the last window came into force.
 #[derive(Debug, Default)]
 pub struct Barrier {
-    covered: BTreeSet<WindowId>,
+    covered: Vec<WindowId>,
     pending: [bool; LANES],
 }
 
@@ -57,11 +55,11 @@ impl Barrier {
     /// Looks at the lanes. `in_force` was in force for every request before the lanes were counted;
     /// `counts` are the writes in flight by lane, without those that a dead VM left behind;
     /// `current` is the lane that new writes go to.
-    pub fn look(&mut self, in_force: &BTreeSet<WindowId>, counts: [u64; LANES], current: Lane) -> Standing {
-        if in_force.difference(&self.covered).next().is_some() {
+    pub fn look(&mut self, in_force: &[WindowId], counts: [u64; LANES], current: Lane) -> Standing {
+        if in_force.iter().any(|window| !self.covered.contains(window)) {
             self.pending = [true; LANES];
         }
-        self.covered = in_force.clone();
+        self.covered = in_force.to_vec();
         let total = counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
         if in_force.is_empty() {
             return Standing { in_flight: total, steer_to: current };
@@ -86,7 +84,7 @@ impl Barrier {
 mod tests {
     use super::*;
 
-    fn windows(ids: &[&str]) -> BTreeSet<WindowId> {
+    fn windows(ids: &[&str]) -> Vec<WindowId> {
         ids.iter().map(|id| WindowId::from(*id)).collect()
     }
 

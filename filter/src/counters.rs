@@ -92,17 +92,21 @@ impl Counters {
     /// The process's counts by surface and outcome.
     pub fn report(&mut self) -> Vec<SurfaceCounters> {
         let registry = host::shared(REGISTRY).value.unwrap_or_default();
-        let mut by_surface: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut by_surface: Vec<SurfaceCounters> = Vec::new();
         let registry = String::from_utf8(registry).unwrap_or_default();
         for name in registry.lines() {
             let Some((surface, outcome)) = name.split_once(' ') else { continue };
             let Some(count) = self.known_metric(name).and_then(Metric::get) else { continue };
-            by_surface.entry(surface).or_default().insert(outcome.to_owned(), count);
+            let at = by_surface.iter().position(|counters| counters.surface == surface);
+            let at = at.unwrap_or_else(|| {
+                by_surface.push(SurfaceCounters { surface: surface.to_owned(), outcomes: BTreeMap::new() });
+                by_surface.len() - 1
+            });
+            if let Some(counters) = by_surface.get_mut(at) {
+                counters.outcomes.insert(outcome.to_owned(), count);
+            }
         }
         by_surface
-            .into_iter()
-            .map(|(surface, outcomes)| SurfaceCounters { surface: surface.to_owned(), outcomes })
-            .collect()
     }
 
     fn metric(&mut self, name: &str) -> Option<Metric> {

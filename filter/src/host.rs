@@ -74,15 +74,15 @@ pub fn replace_shared(key: &str, read: &Shared, value: &[u8]) -> bool {
 
 /// The time on the proxy's clock.
 pub fn now() -> Timestamp {
-    Timestamp::from_unix_ms(u64::try_from(now_ns() / 1_000_000).unwrap_or(u64::MAX))
+    Timestamp::from_unix_ms(now_ns() / 1_000_000)
 }
 
 /// The time on the proxy's clock, in nanoseconds since the Unix epoch: also what varies most from call to call.
-pub fn now_ns() -> u128 {
-    hostcalls::get_current_time()
-        .ok()
-        .and_then(|now| now.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |now| now.as_nanos())
+pub fn now_ns() -> u64 {
+    let since_epoch = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
+    since_epoch.map_or(0, |since| {
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
+    })
 }
 
 /// A property of the node or the connection; nothing if it is unknown or empty.

@@ -1,7 +1,5 @@
 //! The one VM of the process that talks to the companion: lease, long poll, reports.
 
-use std::collections::BTreeSet;
-
 use quiesce_policy::{
     snapshot::{Epoch, WindowId},
     sync::{EPOCH_HEADER, RejectedSnapshot, SyncRequest},
@@ -55,7 +53,7 @@ pub struct Leader {
 #[derive(Clone, Default, PartialEq)]
 struct Told {
     applied: Epoch,
-    in_force: BTreeSet<WindowId>,
+    in_force: Vec<WindowId>,
     in_flight: u64,
     unaccounted: u64,
 }
@@ -185,7 +183,7 @@ impl Leader {
         let request = SyncRequest {
             enforcer: plugin.enforcer.clone(),
             applied: standing.applied,
-            in_force: standing.in_force.iter().cloned().collect(),
+            in_force: standing.in_force.clone(),
             in_flight: standing.in_flight,
             unaccounted: standing.unaccounted,
             cut: plugin.cut.get().unwrap_or(0),

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
     rc::Rc,
 };
 
@@ -88,13 +87,13 @@ impl Plugin {
     }
 
     /// The windows in force for every request of this process from now on.
-    pub fn in_force(&self) -> BTreeSet<WindowId> {
+    pub fn in_force(&self) -> Vec<WindowId> {
         self.look();
         let now = host::now();
         let mut state = self.state.borrow_mut();
         state.look_at_latches(now);
         if state.policy().mode() == Mode::Observe {
-            return BTreeSet::new();
+            return Vec::new();
         }
         state.policy().schedule().in_force(now, state.latches()).map(|window| window.id.clone()).collect()
     }

@@ -122,7 +122,9 @@ impl State {
             if host::replace_shared(LATCHED, &read, lines.join("\n").as_bytes()) {
                 self.latch.add(1);
                 self.latches = Rc::new(latches);
-                log::info!("in force by the clock: {begun:?}");
+                for id in begun {
+                    log::info!("window {id} is in force: its time has come");
+                }
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! Path patterns of rules: `/a/{any}/c`, `/a/{*rest}`.
 
-/// A checked pattern, with its parameters named by position so that equal patterns are equal strings.
+/// A checked pattern; the names of its parameters do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     parts: Vec<Part>,
@@ -46,6 +46,11 @@ impl Pattern {
                     "`{path}` has a parameter without a plain name; write `{{name}}` or `{{*rest}}`"
                 ));
             }
+            if part == Part::Rest && !after.is_empty() {
+                return Err(format!(
+                    "`{path}` goes on behind `{{*{name}}}`, which stands for all that follows"
+                ));
+            }
             parts.push(part);
             rest = after;
         }
@@ -87,14 +92,26 @@ impl Pattern {
         [bare, slashed].into_iter().filter(|parts| !parts.is_empty()).map(|parts| Self { parts }).collect()
     }
 
-    /// The pattern in the router's syntax.
+    /// The pattern in the router's syntax: `:p` for a segment, `:p+` for the rest, and a backslash before
+    /// whatever would be taken for a parameter or for more of its name.
     pub fn template(&self) -> String {
-        let part = |(at, part): (usize, &Part)| match part {
-            Part::Literal(text) => text.clone(),
-            Part::Segment => format!("<p{at}>"),
-            Part::Rest => format!("<*p{at}>"),
-        };
-        self.parts.iter().enumerate().map(part).collect()
+        let mut template = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => {
+                    for (at, char) in text.chars().enumerate() {
+                        let would_continue_name = at == 0 && !template.is_empty();
+                        if would_continue_name || matches!(char, ':' | '*' | '+' | '?') {
+                            template.push('\\');
+                        }
+                        template.push(char);
+                    }
+                }
+                Part::Segment => template.push_str(":p"),
+                Part::Rest => template.push_str(":p+"),
+            }
+        }
+        template
     }
 
     /// How specific the pattern is.
@@ -106,6 +123,10 @@ impl Pattern {
                 Part::Segment => rank.push(1),
                 Part::Rest => rank.push(2),
             }
+        }
+        // A parameter that ends the pattern says less than one with something behind it.
+        if !matches!(self.parts.last(), Some(Part::Literal(_))) {
+            rank.push(3);
         }
         Rank(rank)
     }
@@ -157,10 +178,10 @@ mod tests {
 
     #[test]
     fn parameters_lose_their_names() {
-        assert_eq!(pattern("/a/{x}/b").template(), "/a/<p1>/b");
+        assert_eq!(pattern("/a/{x}/b").template(), "/a/:p\\/b");
         assert_eq!(pattern("/a/{x}/b"), pattern("/a/{other}/b"));
-        assert_eq!(Pattern::parse("/v1", "/{*rest}").unwrap().template(), "/v1/<*p1>");
-        assert_eq!(pattern("/{a}:{b}.json").template(), "/<p1>:<p3>.json");
+        assert_eq!(Pattern::parse("/v1", "/{*rest}").unwrap().template(), "/v1/:p+");
+        assert_eq!(pattern("/{a}:{b}.json").template(), "/:p\\::p\\.json");
     }
 
     #[test]
@@ -168,13 +189,13 @@ mod tests {
         assert_eq!(lenient("/a"), ["/a", "/a/"]);
         assert_eq!(lenient("/a/{*rest}"), ["/a", "/a/"]);
         assert_eq!(lenient("/{*rest}"), ["/"]);
-        assert_eq!(lenient("/a/{x}"), ["/a/<p1>", "/a/<p1>/"]);
+        assert_eq!(lenient("/a/{x}"), ["/a/:p", "/a/:p\\/"]);
         assert_eq!(lenient("/"), ["/"]);
     }
 
     #[test]
     fn literal_is_more_specific_than_parameter_than_rest() {
-        let ranks: Vec<Rank> = ["/a/b", "/a/b{x}", "/a/{x}", "/a/{*rest}", "/{x}/b", "/{*rest}"]
+        let ranks: Vec<Rank> = ["/a/b", "/a/b{x}", "/a/{x}:go", "/a/{x}", "/a/{*rest}", "/{x}/b", "/{*rest}"]
             .map(|path| pattern(path).rank())
             .into();
         assert!(ranks.is_sorted(), "{ranks:?}");
@@ -182,7 +203,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_a_pattern() {
-        for bad in ["a", "/{", "/}", "/{}", "/{a}{b}", "/{a b}", "/a?b", "/a%20b", "/<a>", "/é"] {
+        for bad in ["a", "/{", "/}", "/{}", "/{a}{b}", "/{*a}/b", "/{a b}", "/a?b", "/a%20b", "/<a>", "/é"] {
             assert!(Pattern::parse("", bad).is_err(), "{bad}");
         }
         for bad in ["", "v1", "/v1/", "//", "/a//b", "/{x}"] {

@@ -28,7 +28,7 @@ pub fn client(request: &Request<'_>, address: &[u8]) -> u64 {
 }
 
 /// A number that differs from client to client and from time to time.
-pub fn spread(client: u64, now_ns: u128) -> u64 {
+pub fn spread(client: u64, now_ns: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (client, now_ns).hash(&mut hasher);
     hasher.finish()

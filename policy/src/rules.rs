@@ -6,9 +6,12 @@
 //! a rule asks for. A request is looked up once per router that can concern it, which its own
 //! method and headers bound, and the most specific of the winners decides.
 
-use std::{cmp::Reverse, collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use wayfind::{Router, RouterBuilder};
+use path_tree::PathTree;
 
 use crate::{
     pattern::{Pattern, Rank},
@@ -23,8 +26,10 @@ pub struct RuleIndex(pub usize);
 /// Rules of one surface, ready to be looked up.
 #[derive(Default)]
 pub struct RuleTable {
-    routers: HashMap<RouterKey, Router<RuleIndex>>,
-    ranks: Vec<Rank>,
+    /// The values are rule indices. (One type for all routers keeps one copy of their code in the module.)
+    routers: HashMap<RouterKey, PathTree<usize>>,
+    /// By rule: how specific its path is, and whether it speaks of any method.
+    ranks: Vec<(Rank, bool)>,
     methods: HashMap<String, MethodId>,
     headers: HashMap<String, HeaderValues>,
 }
@@ -62,11 +67,12 @@ struct HeaderValues {
 }
 
 /// How well a rule's claim to a request is founded; the least wins: the most specific path, then the
-/// one that asks for a header, then the one that stops.
+/// one that asks for a header, then the one that names its methods, then the one that stops.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Claim<'t> {
     rank: &'t Rank,
     unconditional: bool,
+    of_any_method: bool,
     strictness: Strictness,
 }
 
@@ -89,25 +95,28 @@ impl RuleTable {
             let next = MethodId(build.table.methods.len() + 1);
             build.table.methods.entry(method.clone()).or_insert(next);
         }
-        let mut prepared = Vec::with_capacity(rules.len());
+        let mut patterns = Vec::with_capacity(rules.len());
         for (at, rule) in rules.iter().enumerate() {
             let at = RuleIndex(at);
             let fail = |(field, problem)| RuleError { rule: at, field, problem };
             check(rule).map_err(fail)?;
             let pattern = Pattern::parse(prefix, &rule.path).map_err(|problem| fail(("path", problem)))?;
-            build.table.ranks.push(pattern.rank());
-            prepared.push((at, rule, pattern));
+            build.table.ranks.push((pattern.rank(), rule.methods.is_empty()));
+            patterns.push(pattern);
         }
         // A rule that names its methods wins over one that speaks of all.
-        prepared.sort_by_key(|(_, rule, _)| Reverse(!rule.methods.is_empty()));
-        for (at, rule, pattern) in &prepared {
-            build.insert(*at, rule, pattern)?;
+        for names_methods in [true, false] {
+            for (at, (rule, pattern)) in rules.iter().zip(&patterns).enumerate() {
+                if names_methods != rule.methods.is_empty() {
+                    build.insert(RuleIndex(at), rule, pattern)?;
+                }
+            }
         }
-        // What a lenient origin takes for a stopped path is stopped too, unless a rule says otherwise of just that.
-        for (at, rule, pattern) in &prepared {
-            build.insert_lenient(*at, rule, pattern)?;
+        // What a lenient origin takes for a stopped path is stopped too, where no rule says so already.
+        for (at, (rule, pattern)) in rules.iter().zip(&patterns).enumerate() {
+            build.insert_lenient(RuleIndex(at), rule, pattern);
         }
-        Ok(build.finish())
+        Ok(build.table)
     }
 
     /// Which rule speaks for a request whose path all origins read alike; `folded` is it in lower case.
@@ -161,10 +170,11 @@ impl Search<'_, '_> {
     fn consider(&mut self, strictness: Strictness, condition: Option<ConditionId>) {
         let key = RouterKey { strictness, method: self.method, condition };
         let path = if strictness == Strictness::Exact { self.path } else { self.folded };
-        let Some(found) = self.table.routers.get(&key).and_then(|router| router.search(path)) else { return };
-        let rule = *found.data();
-        let Some(rank) = self.table.ranks.get(rule.0) else { return };
-        let claim = Claim { rank, unconditional: condition.is_none(), strictness };
+        let Some(found) = self.table.routers.get(&key).and_then(|router| router.find(path)) else { return };
+        let rule = RuleIndex(*found.0);
+        let Some((rank, of_any_method)) = self.table.ranks.get(rule.0) else { return };
+        let claim =
+            Claim { rank, unconditional: condition.is_none(), of_any_method: *of_any_method, strictness };
         if self.best.as_ref().is_none_or(|(best, _)| claim < *best) {
             self.best = Some((claim, rule));
         }
@@ -174,76 +184,61 @@ impl Search<'_, '_> {
 #[derive(Default)]
 struct Build {
     table: RuleTable,
-    builders: HashMap<RouterKey, RouterBuilder<RuleIndex>>,
-    /// Who speaks of what, and whether by naming the method.
-    taken: HashMap<(MethodId, Option<ConditionId>, String), (RuleIndex, bool)>,
+    /// Which rule speaks of what; those that name their methods apart from those that do not.
+    taken: HashMap<(Topic, bool), RuleIndex>,
+    routed: HashSet<(Topic, Strictness)>,
     conditions: usize,
+}
+
+/// What a rule speaks of.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Topic {
+    method: MethodId,
+    condition: Option<ConditionId>,
+    template: String,
 }
 
 impl Build {
     fn insert(&mut self, at: RuleIndex, rule: &Rule, pattern: &Pattern) -> Result<(), RuleError> {
-        let strictness = strictness(rule);
-        let condition = rule.header.as_ref().map(|header| self.condition(header));
-        for method in self.methods(rule) {
-            let names_method = !rule.methods.is_empty();
-            match self.taken.get(&(method, condition, pattern.template())) {
-                Some((_, true)) if !names_method => continue,
-                Some((earlier, _)) => {
-                    let problem = format!(
-                        "no request can reach this rule: rules[{}] already speaks of the same requests; remove one of them",
-                        earlier.0
-                    );
-                    return Err(RuleError { rule: at, field: "path", problem });
-                }
-                None => self.route(at, strictness, method, condition, pattern, names_method)?,
+        for topic in self.topics(rule, pattern) {
+            if let Some(earlier) = self.taken.insert((topic.clone(), rule.methods.is_empty()), at) {
+                let problem = format!(
+                    "no request can reach this rule: rules[{}] already speaks of the same requests; remove one of them",
+                    earlier.0
+                );
+                return Err(RuleError { rule: at, field: "path", problem });
             }
+            self.route(at, strictness(rule), topic, pattern);
         }
         Ok(())
     }
 
-    fn insert_lenient(&mut self, at: RuleIndex, rule: &Rule, pattern: &Pattern) -> Result<(), RuleError> {
-        if strictness(rule) == Strictness::Exact {
-            return Ok(());
-        }
-        let condition = rule.header.as_ref().map(|header| self.condition(header));
-        for method in self.methods(rule) {
-            for lenient in pattern.folded().lenient() {
-                if !self.taken.contains_key(&(method, condition, lenient.template())) {
-                    self.route(
-                        at,
-                        Strictness::Generous,
-                        method,
-                        condition,
-                        &lenient,
-                        !rule.methods.is_empty(),
-                    )?;
+    fn insert_lenient(&mut self, at: RuleIndex, rule: &Rule, pattern: &Pattern) {
+        if strictness(rule) == Strictness::Generous {
+            for lenient in pattern.lenient() {
+                for topic in self.topics(rule, &lenient) {
+                    self.route(at, Strictness::Generous, topic, &lenient);
                 }
             }
         }
-        Ok(())
     }
 
-    fn route(
-        &mut self,
-        at: RuleIndex,
-        strictness: Strictness,
-        method: MethodId,
-        condition: Option<ConditionId>,
-        pattern: &Pattern,
-        names_method: bool,
-    ) -> Result<(), RuleError> {
-        self.taken.insert((method, condition, pattern.template()), (at, names_method));
-        let template =
-            if strictness == Strictness::Exact { pattern.template() } else { pattern.folded().template() };
-        let builder = self
-            .builders
-            .entry(RouterKey { strictness, method, condition })
-            .or_insert_with(RouterBuilder::new);
-        match builder.insert(&template, at) {
-            // Two patterns that differ in case only: the first stops what the second would.
-            Ok(()) | Err(wayfind::InsertError::Conflict { .. }) => Ok(()),
-            Err(err) => Err(RuleError { rule: at, field: "path", problem: err.to_string() }),
+    /// Has requests for a topic led to a rule, unless they are already to a better one.
+    fn route(&mut self, at: RuleIndex, strictness: Strictness, mut topic: Topic, pattern: &Pattern) {
+        if strictness == Strictness::Generous {
+            topic.template = pattern.folded().template();
         }
+        let key = RouterKey { strictness, method: topic.method, condition: topic.condition };
+        if !self.routed.contains(&(topic.clone(), strictness)) {
+            let _ = self.table.routers.entry(key).or_default().insert(&topic.template, at.0);
+            self.routed.insert((topic, strictness));
+        }
+    }
+
+    fn topics(&mut self, rule: &Rule, pattern: &Pattern) -> Vec<Topic> {
+        let condition = rule.header.as_ref().map(|header| self.condition(header));
+        let topic = |method| Topic { method, condition, template: pattern.template() };
+        self.methods(rule).into_iter().map(topic).collect()
     }
 
     fn methods(&self, rule: &Rule) -> Vec<MethodId> {
@@ -268,11 +263,6 @@ impl Build {
             }
         }
         id
-    }
-
-    fn finish(mut self) -> RuleTable {
-        self.table.routers = self.builders.into_iter().map(|(key, builder)| (key, builder.build())).collect();
-        self.table
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which windows are in force, when, and for whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     host::Host,
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Windows whose start this process has seen; a clock that jumps back does not unsee it.
-pub type Latches = BTreeSet<WindowId>;
+pub type Latches = Vec<WindowId>;
 
 /// The windows that concern one enforcer.
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ mod tests {
         let mut latches = Latches::new();
         let before = Timestamp::from_unix_ms(1);
         assert_eq!(ids(schedule.to_latch(START, &latches)), ["w"]);
-        latches.insert(WindowId::from("w"));
+        latches.push(WindowId::from("w"));
         assert_eq!(ids(schedule.to_latch(START, &latches)), [""; 0]);
         assert_eq!(ids(schedule.in_force(before, &latches)), ["w"]);
         assert_eq!(ids(schedule.in_force(before, &Latches::new())), [""; 0]);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wayfind::{Router, RouterBuilder};
+use path_tree::PathTree;
 
 use crate::{
     error::SnapshotError,
@@ -29,7 +29,7 @@ pub struct SurfaceIndex(pub usize);
 #[derive(Default)]
 pub struct Surfaces {
     surfaces: Vec<CompiledSurface>,
-    by_host: HostMap<Option<Router<SurfaceIndex>>>,
+    by_host: HostMap<PathTree<usize>>,
     stopped_methods: HashSet<String>,
     stops_all_methods: bool,
 }
@@ -114,8 +114,7 @@ impl Surfaces {
     /// The surface that a host and path belong to: the narrowest host first, then the longest prefix.
     /// Both are in lower case.
     pub fn find(&self, host: &str, folded_path: &str) -> Option<SurfaceIndex> {
-        let found =
-            |router: &Option<Router<SurfaceIndex>>| Some(*router.as_ref()?.search(folded_path)?.data());
+        let found = |router: &PathTree<usize>| Some(SurfaceIndex(*router.find(folded_path)?.0));
         self.by_host.covering(host).find_map(found)
     }
 
@@ -183,17 +182,15 @@ fn host_patterns(surface: &Surface) -> impl Iterator<Item = Option<&str>> {
     surface.hosts.iter().map(|host| Some(host.as_str())).chain(any)
 }
 
-fn prefix_router(prefixes: &[(String, SurfaceIndex)]) -> Option<Router<SurfaceIndex>> {
-    let mut builder = RouterBuilder::new();
+fn prefix_router(prefixes: &[(String, SurfaceIndex)]) -> PathTree<usize> {
+    let mut router = PathTree::new();
     for (prefix, at) in prefixes {
-        let base = prefix.trim_end_matches('/');
-        for template in [base.to_owned(), format!("{base}/"), format!("{base}/<*rest>")] {
-            if !template.is_empty() {
-                builder.insert(&template, *at).ok()?;
-            }
+        let Ok(below) = Pattern::parse(prefix.trim_end_matches('/'), "/{*rest}") else { continue };
+        for pattern in below.lenient().iter().chain([&below]) {
+            let _ = router.insert(&pattern.template(), at.0);
         }
     }
-    Some(builder.build())
+    router
 }
 
 fn check_name(name: &SurfaceName) -> Result<(), String> {

@@ -24,11 +24,11 @@ pub fn build(ws: &Workspace) -> Result<PathBuf> {
     step(format_args!("building the filter ({WASM_TARGET}, release)"), || {
         let compiled = compile(ws, "quiesce-filter", "quiesce_filter.wasm")?;
         let module = slim(&compiled)?;
-        if module.len() > MAX_BYTES {
-            bail!("the filter is {} bytes; at most {MAX_BYTES} ship", module.len());
-        }
         write_if_changed(&shipped, &module)?;
         note(format_args!("{}: {} bytes", ws.shown(&shipped), module.len()));
+        if module.len() > MAX_BYTES {
+            bail!("the filter is {} bytes, and at most {MAX_BYTES} ship", module.len());
+        }
         Ok(shipped)
     })
 }

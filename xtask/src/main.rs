@@ -10,6 +10,8 @@ mod slim;
 mod tools;
 mod workspace;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -59,10 +61,19 @@ enum Task {
     Filter,
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
     let ws = Workspace::find()?;
-    match cli.task {
+    match task {
         Task::Demo { stay: false } => run::demo(&ws, &[]),
         Task::Demo { stay: true } => run::demo(&ws, &["--stay"]),
         Task::Up => run::demo(&ws, &["--up"]),

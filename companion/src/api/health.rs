@@ -1,0 +1,35 @@
+//! For whoever runs the companion: is it alive, is it ready, what does it count.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
+};
+
+use super::Fault;
+use crate::{service::Service, view::ProblemView};
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = str)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can do its work.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, body = str),
+    (status = 503, body = ProblemView, content_type = "application/problem+json"),
+))]
+pub async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Fault> {
+    service.ready().await?;
+    Ok("ready\n")
+}
+
+/// What it counts, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, body = str)), security(("token" = ["viewer"])))]
+pub async fn metrics(State(service): State<Arc<Service>>) -> ([(HeaderName, HeaderValue); 1], String) {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], service.metrics.render(&service))
+}

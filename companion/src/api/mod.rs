@@ -1,0 +1,127 @@
+//! The HTTP API under `/v1`, and the OpenAPI document generated from it.
+
+mod fleet;
+mod guard;
+mod health;
+mod problem;
+mod windows;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    http::{StatusCode, Uri},
+    middleware,
+    response::IntoResponse as _,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::OpenApi as OpenApiDocument,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use self::problem::{Fault, StrictJson, StrictQuery};
+use crate::{auth::Role, service::Service};
+
+/// A report is no larger than this; its counters make most of it.
+const SYNC_BODY_BYTES: usize = 1024 * 1024;
+/// Any other request is no larger than this.
+const BODY_BYTES: usize = 64 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Quiesce companion",
+        description = "Freeze writes behind a fleet of proxies, prove that none is in flight, thaw."
+    ),
+    modifiers(&Bearer),
+    tags(
+        (name = "windows", description = "Freeze, prove, thaw"),
+        (name = "fleet", description = "The enforcers"),
+        (name = "sync", description = "For enforcers"),
+        (name = "health", description = "For whoever runs the companion"),
+    )
+)]
+struct ApiDoc;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut OpenApiDocument) {
+        let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        scheme.description =
+            Some("A token of the configuration; its role is named with each operation.".to_owned());
+        let components = openapi.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Everything that the companion answers, the document that describes it included.
+pub fn router(service: Arc<Service>) -> Router {
+    let (open, open_doc) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    let (viewer, viewer_doc) = OpenApiRouter::<Arc<Service>>::new()
+        .routes(routes!(windows::list))
+        .routes(routes!(windows::show))
+        .routes(routes!(windows::watch))
+        .routes(routes!(windows::status))
+        .routes(routes!(windows::events))
+        .routes(routes!(fleet::list))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi))
+        .split_for_parts();
+    let (operator, operator_doc) = OpenApiRouter::<Arc<Service>>::new()
+        .routes(routes!(windows::create))
+        .routes(routes!(windows::thaw))
+        .routes(routes!(windows::cancel))
+        .routes(routes!(windows::extend))
+        .routes(routes!(fleet::forget))
+        .routes(routes!(fleet::issue_pass))
+        .split_for_parts();
+    let (sync, sync_doc) =
+        OpenApiRouter::<Arc<Service>>::new().routes(routes!(crate::sync::sync)).split_for_parts();
+    let mut document = open_doc;
+    for part in [viewer_doc, operator_doc, sync_doc] {
+        document.merge(part);
+    }
+    let needs = |role| {
+        let service = Arc::clone(&service);
+        middleware::from_fn(move |request, next| guard::admit(Arc::clone(&service), role, request, next))
+    };
+    open.merge(viewer.route_layer(needs(Role::Viewer)))
+        .merge(operator.route_layer(needs(Role::Operator)))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .merge(sync.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(SYNC_BODY_BYTES)))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(Extension(Arc::new(document)))
+        .with_state(service)
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "health",
+    responses((status = 200, body = Object)), security(("token" = ["viewer"])))]
+async fn openapi(Extension(document): Extension<Arc<OpenApiDocument>>) -> axum::Json<Arc<OpenApiDocument>> {
+    axum::Json(document)
+}
+
+async fn unknown_path(uri: Uri) -> axum::response::Response {
+    let detail = format!("there is nothing at {}", uri.path());
+    problem::plain(StatusCode::NOT_FOUND, "unknown-path", detail, "GET /v1/openapi.json lists what there is")
+        .into_response()
+}
+
+async fn unknown_method(method: axum::http::Method, uri: Uri) -> axum::response::Response {
+    let detail = format!("{method} does not apply to {}", uri.path());
+    problem::plain(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "unknown-method",
+        detail,
+        "GET /v1/openapi.json lists what there is",
+    )
+    .into_response()
+}

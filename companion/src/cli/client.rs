@@ -1,0 +1,172 @@
+//! Talks to the companion.
+
+use std::{path::PathBuf, time::Duration};
+
+use quiesce_policy::snapshot::WindowId;
+use reqwest::{Method, StatusCode, Url};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::error::{CliError, ErrorKind};
+use crate::view::{
+    BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView, WindowView,
+};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long one look at a barrier is held.
+pub const LOOK: Duration = Duration::from_secs(20);
+
+/// A companion, as the command line reaches it.
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Option<String>,
+}
+
+impl Client {
+    /// For the companion at `url`, with the token of the environment or of a file.
+    pub fn new(url: &str, token_file: Option<&PathBuf>) -> Result<Self, CliError> {
+        // Fails only if a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let usage = |message: String| {
+            CliError::new(ErrorKind::Usage, message).hint("write it like http://127.0.0.1:7423")
+        };
+        let url = Url::parse(url).map_err(|error| usage(format!("--url `{url}` is no URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(usage(format!("--url `{url}` is neither http nor https")));
+        }
+        let token = match token_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    let message = format!("cannot read --token-file {}: {error}", path.display());
+                    CliError::new(ErrorKind::BadInput, message)
+                })?;
+                Some(text.trim().to_owned())
+            }
+            None => std::env::var("QUIESCE_TOKEN").ok().filter(|token| !token.is_empty()),
+        };
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .user_agent(concat!("quiesce/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .build()
+            .map_err(CliError::internal)?;
+        Ok(Self { http, url, token })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, CliError> {
+        let mut url = self.url.clone();
+        url.path_segments_mut()
+            .map_err(|()| CliError::new(ErrorKind::Usage, "--url cannot have a path"))?
+            .pop_if_empty()
+            .push("v1")
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).timeout(LOOK + ANSWER_LIMIT);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if status == StatusCode::NO_CONTENT {
+            return serde_json::from_str("null").map_err(CliError::internal);
+        }
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|error| {
+                let message = format!("{} answers what this version does not understand: {error}", self.url);
+                CliError::new(ErrorKind::Internal, message)
+                    .hint("use the same version of quiesce on both ends")
+            });
+        }
+        match serde_json::from_slice::<ProblemView>(&bytes) {
+            Ok(problem) => Err(problem.into()),
+            Err(_) => Err(CliError::new(ErrorKind::Unreachable, format!("{} answers {status}", self.url))
+                .hint("is this the address of a Quiesce companion?")),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CliError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let message = format!("the companion at {} does not answer: {cause}", self.url);
+        CliError::new(ErrorKind::Unreachable, message)
+            .hint("is `quiesce serve` running there? --url or QUIESCE_URL says where to look")
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
+        self.call(Method::GET, path, &[], None::<&()>).await
+    }
+
+    /// Issues a window.
+    pub async fn create(&self, new: &NewWindow) -> Result<WindowView, CliError> {
+        self.call(Method::POST, &["windows"], &[], Some(new)).await
+    }
+
+    /// Opens writes again.
+    pub async fn thaw(&self, id: &WindowId) -> Result<WindowView, CliError> {
+        self.call(Method::POST, &["windows", id.as_str(), "thaw"], &[], None::<&()>).await
+    }
+
+    /// Takes back a window that has not begun.
+    pub async fn cancel(&self, id: &WindowId) -> Result<WindowView, CliError> {
+        self.call(Method::POST, &["windows", id.as_str(), "cancel"], &[], None::<&()>).await
+    }
+
+    /// Moves a window's end.
+    pub async fn extend(&self, id: &WindowId, by_ms: u64) -> Result<WindowView, CliError> {
+        let body = Extension { by_ms };
+        self.call(Method::POST, &["windows", id.as_str(), "extend"], &[], Some(&body)).await
+    }
+
+    /// One window.
+    pub async fn window(&self, id: &WindowId) -> Result<WindowView, CliError> {
+        self.get(&["windows", id.as_str()]).await
+    }
+
+    /// A window with its barrier, once it is another than at `after`, or after `wait`.
+    pub async fn watch(
+        &self,
+        id: &WindowId,
+        after: Option<&str>,
+        wait: Duration,
+    ) -> Result<BarrierView, CliError> {
+        let wait_ms = wait.min(LOOK).as_millis().to_string();
+        let mut query = vec![("wait_ms", wait_ms.as_str())];
+        query.extend(after.map(|after| ("after", after)));
+        self.call(Method::GET, &["windows", id.as_str(), "barrier"], &query, None::<&()>).await
+    }
+
+    /// How things stand.
+    pub async fn status(&self) -> Result<StatusView, CliError> {
+        self.get(&["status"]).await
+    }
+
+    /// The enforcers.
+    pub async fn fleet(&self) -> Result<FleetView, CliError> {
+        self.get(&["fleet"]).await
+    }
+
+    /// Gives up on an enforcer.
+    pub async fn forget(&self, id: &str) -> Result<(), CliError> {
+        self.call(Method::DELETE, &["fleet", id], &[], None::<&()>).await
+    }
+
+    /// Issues a pass.
+    pub async fn issue_pass(&self, new: &NewPass) -> Result<PassView, CliError> {
+        self.call(Method::POST, &["passes"], &[], Some(new)).await
+    }
+}

@@ -1,0 +1,142 @@
+//! The command line: `quiesce serve`, and the operator's commands that talk to it.
+
+mod cancel;
+mod client;
+mod completions;
+mod config;
+mod error;
+mod extend;
+mod fleet;
+mod freeze;
+mod output;
+mod pass;
+mod run;
+mod schedule;
+mod serve;
+mod status;
+mod thaw;
+mod token;
+mod wait;
+mod window;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::{
+    client::Client,
+    error::{CliError, EXIT_CODES, ErrorKind},
+    output::{Format, Printer},
+};
+
+/// Freeze writes behind a fleet of proxies, prove that none is in flight, thaw.
+#[derive(Debug, Parser)]
+#[command(name = "quiesce", version, after_help = EXIT_CODES, subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, clap::Args)]
+struct Global {
+    /// Where the companion is.
+    #[arg(long, global = true, env = "QUIESCE_URL", default_value = "http://127.0.0.1:7423")]
+    url: String,
+    /// A file that holds the token; without it, QUIESCE_TOKEN in the environment does.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// For people, or one JSON document on standard output.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the companion.
+    Serve(serve::Args),
+    /// Freeze writes now.
+    Freeze(freeze::Args),
+    /// Open writes again.
+    Thaw(thaw::Args),
+    /// Move a window's end.
+    Extend(extend::Args),
+    /// Take back a window that has not begun.
+    Cancel(cancel::Args),
+    /// Show the windows that are not over, and the fleet in numbers.
+    Status(status::Args),
+    /// Freeze writes later.
+    Schedule(schedule::Args),
+    /// Freeze, wait for the barrier, run a command, thaw whatever happens.
+    Run(run::Args),
+    /// List the enforcers, or forget a lost one.
+    Fleet(fleet::Args),
+    /// Issue passes, with which somebody may write during a window.
+    #[command(subcommand)]
+    Pass(pass::Command),
+    /// Make tokens for the companion's API.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Check a configuration of the companion.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print what a shell needs to complete commands.
+    Completions(completions::Args),
+}
+
+/// What commands work with.
+struct Context {
+    global: Global,
+    printer: Printer,
+}
+
+impl Context {
+    fn client(&self) -> Result<Client, CliError> {
+        Client::new(&self.global.url, self.global.token_file.as_ref())
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer { format: cli.global.output };
+    let context = Context { global: cli.global, printer };
+    match execute(&context, cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            error.kind.into()
+        }
+    }
+}
+
+fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
+    let mut runtime = match &command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build().map_err(CliError::internal)?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Freeze(args) => freeze::run(context, args).await,
+            Command::Thaw(args) => thaw::run(context, args).await,
+            Command::Extend(args) => extend::run(context, args).await,
+            Command::Cancel(args) => cancel::run(context, args).await,
+            Command::Status(args) => status::run(context, args).await,
+            Command::Schedule(args) => schedule::run(context, args).await,
+            Command::Run(args) => return run::run(context, args).await,
+            Command::Fleet(args) => fleet::run(context, args).await,
+            Command::Pass(command) => pass::run(context, command).await,
+            Command::Token(command) => token::run(context, command),
+            Command::Config(command) => config::run(context, command),
+            Command::Completions(args) => completions::run(args, Cli::command()),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    });
+    // A request that was interrupted must not keep the process.
+    runtime.shutdown_background();
+    done
+}

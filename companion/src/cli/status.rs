@@ -1,0 +1,118 @@
+//! `quiesce status`.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use super::{
+    Context,
+    error::CliError,
+    output::{BAD, DIM, Format, GOOD, Printer, WARN, at, relative},
+    wait::{counts, describe, show_problems, summary},
+    window::describe_scope,
+};
+use crate::{
+    barrier::{EnforcerState, Verdict},
+    server::told_to_stop,
+    view::{StatusView, WindowView},
+    windows::Phase,
+};
+
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Enforcers named one by one; of more, only those that are not done.
+const MANY: usize = 20;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show it again whenever it changes, until interrupted; as JSON, one line each.
+    #[arg(long)]
+    watch: bool,
+}
+
+pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
+    let client = context.client()?;
+    let printer = context.printer;
+    if !args.watch {
+        let status = client.status().await?;
+        show(printer, &status);
+        return printer.document(&status);
+    }
+    let stop = told_to_stop();
+    tokio::pin!(stop);
+    let mut shown: Option<StatusView> = None;
+    loop {
+        let status = client.status().await?;
+        let same =
+            shown.as_ref().is_some_and(|shown| StatusView { now: status.now, ..shown.clone() } == status);
+        let on_terminal = printer.format == Format::Human && std::io::stdout().is_terminal();
+        if on_terminal {
+            // Home, and clear to the end of the screen.
+            printer.line("\x1b[H\x1b[2J");
+            show(printer, &status);
+        } else if !same {
+            match printer.format {
+                Format::Human => show(printer, &status),
+                Format::Json => printer.record(&status)?,
+            }
+        }
+        shown = Some(status);
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            stopped = &mut stop => return stopped.map_err(CliError::internal),
+        }
+    }
+}
+
+fn show(printer: Printer, status: &StatusView) {
+    if status.windows.is_empty() {
+        printer.line(format!("{GOOD}open{GOOD:#}: writes pass, no window is in force or scheduled"));
+    }
+    for window in &status.windows {
+        show_window(printer, window, status);
+    }
+    let fleet = status.fleet;
+    let mut line = format!("enforcers: {} live, {} lost", fleet.live, fleet.lost);
+    if fleet.live > 0 {
+        line.push_str(&format!(", {} on epoch {}", fleet.up_to_date, status.epoch));
+    }
+    printer.line(line);
+    if fleet.rejecting > 0 {
+        printer.line(format!(
+            "{BAD}{} cannot use the snapshot{BAD:#}: `quiesce fleet` says why",
+            fleet.rejecting
+        ));
+    }
+}
+
+fn show_window(printer: Printer, window: &WindowView, status: &StatusView) {
+    let style = if window.phase == Phase::Quiesced { GOOD } else { WARN };
+    let what = describe_scope(&window.scope);
+    printer.line(format!("{style}{}{style:#}: window {}, {what}", window.phase.as_str(), window.id));
+    let field = |name: &str, value: &str| printer.line(format!("  {DIM}{name:<9}{DIM:#} {value}"));
+    field("reason", &window.reason);
+    if let Some(contact) = &window.contact {
+        field("contact", contact);
+    }
+    let moment = |time| format!("{} ({})", at(time), relative(time, status.now));
+    field("begins", &moment(window.started_at.unwrap_or(window.starts_at)));
+    if let Some(end) = window.ends_at {
+        field("ends", &moment(end));
+    }
+    field("lease", &moment(window.expires_at));
+    field("issued by", &window.issued_by);
+    let Some(barrier) = &window.barrier else { return };
+    if let Some(quiesced) = &window.quiesced {
+        field("proof", &summary(quiesced));
+        if barrier.verdict == Verdict::Proven {
+            return;
+        }
+        field("now", &counts(barrier));
+    } else if window.phase.is_frozen() {
+        field("barrier", &counts(barrier));
+    } else {
+        return;
+    }
+    let many = barrier.enforcers.len() > MANY;
+    for one in barrier.enforcers.iter().filter(|one| !many || one.state != EnforcerState::Quiesced) {
+        printer.line(format!("    {}  {DIM}{}{DIM:#}", one.id, describe(one)));
+    }
+    show_problems(printer, &barrier.problems);
+}

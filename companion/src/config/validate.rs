@@ -1,0 +1,172 @@
+//! What types alone cannot say about a configuration.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use quiesce_policy::{
+    Policy,
+    snapshot::{Epoch, Exemptions, Mode, Snapshot},
+};
+
+use super::{Config, Token};
+use crate::auth::Role;
+
+/// What a configuration amounts to, for people to compare with what they meant.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// Surfaces.
+    pub surfaces: usize,
+    /// Rules of all surfaces.
+    pub rules: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// Where the API listens.
+    pub listen: String,
+    /// Whether writes would be refused.
+    pub mode: Mode,
+}
+
+impl Summary {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            surfaces: config.surfaces.len(),
+            rules: config.surfaces.iter().map(|surface| surface.rules.len()).sum(),
+            tokens: config.tokens.len(),
+            listen: config.listen.to_string(),
+            mode: config.mode,
+        }
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { surfaces, rules, tokens, listen, mode } = self;
+        let mode = match mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        };
+        write!(f, "{surfaces} surfaces, {rules} rules, {tokens} tokens, mode {mode}, listening on {listen}")
+    }
+}
+
+/// The snapshot that a configuration makes as long as there is no window and no signing key.
+fn snapshot(config: &Config) -> Snapshot {
+    Snapshot {
+        version: Epoch(0),
+        mode: config.mode,
+        windows: Vec::new(),
+        surfaces: config.surfaces.clone(),
+        exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
+        retry: config.retry,
+        status_page: config.status_page.clone(),
+    }
+}
+
+/// Every field whose contents are wrong, and what is wrong with it.
+pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut wrong = |field: &str, message: String| found.push((field.to_owned(), message));
+    if !is_loopback(config.listen.ip()) && config.tokens.is_empty() {
+        wrong(
+            "listen",
+            format!(
+                "{} can be reached from other machines, so `tokens` must say who may call: add some \
+                 (`quiesce token new --role operator`), or listen on 127.0.0.1",
+                config.listen
+            ),
+        );
+    }
+    let windows = &config.windows;
+    if windows.default_duration > windows.max_duration {
+        wrong(
+            "windows.default_duration",
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.default_duration, windows.max_duration
+            ),
+        );
+    }
+    if windows.drain_timeout > windows.max_duration {
+        wrong(
+            "windows.drain_timeout",
+            format!(
+                "{} is longer than windows.max_duration, {}",
+                windows.drain_timeout, windows.max_duration
+            ),
+        );
+    }
+    if let Some(contact) = &windows.contact
+        && let Err(message) = crate::limits::text(contact, crate::limits::MAX_CONTACT)
+    {
+        wrong("windows.contact", message);
+    }
+    if config.retry.default_s > config.retry.cap_s {
+        wrong(
+            "retry.default_s",
+            format!("{} is more than retry.cap_s, {}", config.retry.default_s, config.retry.cap_s),
+        );
+    }
+    if let Some(page) = &config.status_page
+        && !reqwest::Url::parse(page).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    {
+        wrong(
+            "status_page",
+            format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
+        );
+    }
+    tokens(&config.tokens, &mut wrong);
+    if let Some((field, message)) = uncompilable(config) {
+        wrong(&field, message);
+    }
+    found
+}
+
+fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
+    let mut names = BTreeSet::new();
+    for (index, token) in tokens.iter().enumerate() {
+        if let Err(message) = crate::limits::text(&token.name, crate::limits::MAX_NAME) {
+            wrong(&format!("tokens[{index}].name"), message);
+        }
+        if !names.insert(&token.name) {
+            wrong(
+                &format!("tokens[{index}].name"),
+                format!(
+                    "`{}` is the name of another token; names tell in the event log who did what",
+                    token.name
+                ),
+            );
+        }
+        match (&token.sha256, &token.file) {
+            (Some(hash), None) => {
+                if crate::auth::Digest::from_hex(hash).is_none() {
+                    wrong(
+                        &format!("tokens[{index}].sha256"),
+                        "is not a SHA-256: write 64 hexadecimal digits, as `quiesce token new` prints them"
+                            .to_owned(),
+                    );
+                }
+            }
+            (None, Some(_)) => {}
+            _ => wrong(&format!("tokens[{index}]"), "needs one of `sha256` and `file`".to_owned()),
+        }
+    }
+    let has = |role| tokens.iter().any(|token| token.role == role);
+    if !tokens.is_empty() && !has(Role::Sync) {
+        wrong(
+            "tokens",
+            "none has the role `sync`, so no enforcer could fetch its snapshot: add one".to_owned(),
+        );
+    }
+    if !tokens.is_empty() && !has(Role::Operator) {
+        wrong("tokens", "none has the role `operator`, so nobody could freeze or thaw: add one".to_owned());
+    }
+}
+
+/// What the enforcers' own compiler says of the configured part of the snapshot.
+fn uncompilable(config: &Config) -> Option<(String, String)> {
+    Policy::compile(&snapshot(config)).err().map(|error| (error.place, error.problem))
+}
+
+/// Whether an address can be reached from this machine only.
+pub fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

@@ -1,0 +1,96 @@
+//! What happened: the append-only log from which phases and all that is communicated derive.
+
+use quiesce_policy::{snapshot::WindowId, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The companion itself, as the one who did something.
+pub const COMPANION: &str = "companion";
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its place in the log, from 1; 0 until it is stored.
+    pub seq: u64,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Who: the name of the token used, or `companion`.
+    pub who: String,
+    /// What.
+    pub kind: EventKind,
+    /// The window concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub window: Option<WindowId>,
+    /// What it rests on; its shape depends on the kind.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub evidence: serde_json::Value,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The configured part of the snapshot is another than before.
+    Configured,
+    /// A window was issued that begins later.
+    Scheduled,
+    /// A window began; the evidence names the enforcers that were live then.
+    Started,
+    /// The barrier held; the evidence says for whom.
+    Quiesced,
+    /// A window's end was moved.
+    Extended,
+    /// Writes were opened again after the window had been quiesced.
+    Thawed,
+    /// Writes were opened again before the barrier held.
+    Aborted,
+    /// A window was taken back before it began.
+    Cancelled,
+    /// A window's lease ran out.
+    Lapsed,
+    /// A pass was issued; the evidence names its subject and end, never the pass.
+    PassIssued,
+    /// An operator gave up on a lost enforcer.
+    EnforcerForgotten,
+}
+
+impl EventKind {
+    /// The kind as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Scheduled => "scheduled",
+            Self::Started => "started",
+            Self::Quiesced => "quiesced",
+            Self::Extended => "extended",
+            Self::Thawed => "thawed",
+            Self::Aborted => "aborted",
+            Self::Cancelled => "cancelled",
+            Self::Lapsed => "lapsed",
+            Self::PassIssued => "pass-issued",
+            Self::EnforcerForgotten => "enforcer-forgotten",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        use EventKind as K;
+        [
+            K::Configured,
+            K::Scheduled,
+            K::Started,
+            K::Quiesced,
+            K::Extended,
+            K::Thawed,
+            K::Aborted,
+            K::Cancelled,
+            K::Lapsed,
+            K::PassIssued,
+            K::EnforcerForgotten,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
+}

@@ -1,0 +1,116 @@
+//! What `/metrics` says, in the OpenMetrics text format. Its labels have few values, whatever enforcers report.
+
+use std::{sync::Mutex, sync::PoisonError, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{service::Service, windows::Phase};
+
+/// Seconds.
+const REPORT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPhase {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByOutcome {
+    surface: String,
+    outcome: String,
+}
+
+/// What the companion counts.
+pub struct Metrics {
+    registry: Registry,
+    windows: Family<ByPhase, Gauge>,
+    enforcers: Family<ByState, Gauge>,
+    in_flight: Gauge,
+    epoch: Gauge,
+    requests: Family<ByOutcome, Counter>,
+    report_seconds: Histogram,
+    /// One scrape at a time: what is counted elsewhere is copied in first.
+    scrape: Mutex<()>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("quiesce");
+        let windows = Family::default();
+        registry.register("windows", "Windows that are not over, by phase", windows.clone());
+        let enforcers = Family::default();
+        registry.register("enforcers", "Enforcers, by whether they can be counted on", enforcers.clone());
+        let in_flight = Gauge::default();
+        registry.register("writes_in_flight", "Admitted writes running, over the fleet", in_flight.clone());
+        let epoch = Gauge::default();
+        registry.register("epoch", "The version of the snapshot published", epoch.clone());
+        let requests = Family::default();
+        registry.register(
+            "requests",
+            "Requests judged by enforcers since the companion started",
+            requests.clone(),
+        );
+        let report_seconds = Histogram::new(REPORT_BUCKETS);
+        registry.register_with_unit(
+            "report",
+            "Time taken to take in a report of an enforcer",
+            Unit::Seconds,
+            report_seconds.clone(),
+        );
+        Self {
+            registry,
+            windows,
+            enforcers,
+            in_flight,
+            epoch,
+            requests,
+            report_seconds,
+            scrape: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A report was taken in.
+    pub fn report_taken(&self, time: Duration) {
+        self.report_seconds.observe(time.as_secs_f64());
+    }
+
+    /// All of it as text.
+    pub fn render(&self, service: &Service) -> String {
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = service.status();
+        for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_over()) {
+            let count = status.windows.iter().filter(|window| window.phase == phase).count();
+            self.windows.get_or_create(&ByPhase { phase: phase.as_str() }).set(signed(count as u64));
+        }
+        let fleet = status.fleet;
+        for (state, count) in [("live", fleet.live), ("lost", fleet.lost), ("rejecting", fleet.rejecting)] {
+            self.enforcers.get_or_create(&ByState { state }).set(signed(count));
+        }
+        self.in_flight.set(signed(fleet.in_flight));
+        self.epoch.set(signed(status.epoch.0));
+        for (surface, outcome, count) in service.outcome_totals() {
+            let counter = self.requests.get_or_create_owned(&ByOutcome { surface, outcome });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,223 @@
+//! The companion's heart: windows are changed here, one change at a time, on disk before anybody
+//! hears of it, and the snapshot that they make is published to all who wait.
+
+mod change;
+mod control;
+mod query;
+mod registry;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use axum::body::Bytes;
+use quiesce_policy::snapshot::{Epoch, Exemptions, Mode, Snapshot, WindowId};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, watch};
+
+pub use self::{control::control, registry::PollGuard};
+use crate::{
+    auth::Tokens,
+    barrier::{self, Barrier, Question},
+    clock,
+    config::Config,
+    error::ServiceError,
+    event::{COMPANION, Event, EventKind},
+    fleet::Fleet,
+    metrics::Metrics,
+    passes::PassSigner,
+    store::{Change, Store},
+    windows::OpenWindow,
+};
+
+/// The running companion.
+pub struct Service {
+    pub(crate) config: Config,
+    pub(crate) tokens: Tokens,
+    pub(crate) metrics: Metrics,
+    store: Arc<dyn Store>,
+    signer: PassSigner,
+    observed_surfaces: Vec<String>,
+    /// What changes are made to. Held over the commit, so that changes come one after the other.
+    desk: tokio::sync::Mutex<Desk>,
+    published: watch::Sender<Arc<Published>>,
+    fleet: Mutex<Fleet>,
+    /// Counts what a barrier looks at.
+    stirred: watch::Sender<u64>,
+    /// Wakes the task that saves the fleet.
+    save_fleet: Notify,
+    /// Up to which report the fleet is saved.
+    fleet_saved: watch::Sender<u64>,
+    shutdown: watch::Sender<bool>,
+}
+
+/// The windows that are not over.
+#[derive(Debug, Default)]
+struct Desk {
+    windows: BTreeMap<WindowId, OpenWindow>,
+    /// A commit failed, and it is not known whether it took effect: read again what is on disk.
+    stale: bool,
+}
+
+/// A snapshot as enforcers get it, and the windows that made it.
+#[derive(Debug)]
+pub struct Published {
+    /// Its version.
+    pub epoch: Epoch,
+    /// Its JSON, written once for all.
+    pub body: Bytes,
+    /// The windows that are not over.
+    pub windows: BTreeMap<WindowId, OpenWindow>,
+}
+
+impl Service {
+    /// Goes on where the last companion on this store stopped.
+    pub async fn open(
+        config: Config,
+        tokens: Tokens,
+        signer: PassSigner,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, ServiceError> {
+        let loaded = store.load().await?;
+        let windows: BTreeMap<_, _> = loaded
+            .windows
+            .into_iter()
+            .map(OpenWindow::from_stored)
+            .map(|window| (window.id().clone(), window))
+            .collect();
+        let observed_surfaces = config
+            .surfaces
+            .iter()
+            .filter(|surface| surface.mode.unwrap_or(config.mode) == Mode::Observe)
+            .map(|surface| surface.name.to_string())
+            .collect();
+        let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
+        let service = Arc::new(Self {
+            config,
+            tokens,
+            metrics: Metrics::default(),
+            store,
+            signer,
+            observed_surfaces,
+            desk: tokio::sync::Mutex::default(),
+            published: watch::Sender::new(Arc::new(nothing)),
+            fleet: Mutex::new(Fleet::restore(loaded.fleet, Instant::now())),
+            stirred: watch::Sender::new(0),
+            save_fleet: Notify::new(),
+            fleet_saved: watch::Sender::new(0),
+            shutdown: watch::Sender::new(false),
+        });
+        let mut desk = service.desk.lock().await;
+        desk.windows = windows;
+        let digest = service.config_digest()?;
+        if digest == loaded.config_digest && loaded.version != Epoch(0) {
+            service.publish(&desk, loaded.version)?;
+        } else {
+            let now = clock::now();
+            let event = Event {
+                seq: 0,
+                at: now,
+                who: COMPANION.to_owned(),
+                kind: EventKind::Configured,
+                window: None,
+                evidence: serde_json::json!({ "digest": digest }),
+            };
+            let change = Change {
+                events: vec![event],
+                publish_at: Some(now),
+                config_digest: Some(digest),
+                ..Change::default()
+            };
+            let committed = service.store.commit(change).await?;
+            service.publish(&desk, committed.version)?;
+        }
+        drop(desk);
+        Ok(service)
+    }
+
+    /// Identifies all of the snapshot that does not come from windows.
+    fn config_digest(&self) -> Result<String, ServiceError> {
+        let snapshot = self.snapshot(&BTreeMap::new(), Epoch(0));
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        hash.update(serde_json::to_vec(&snapshot)?);
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn snapshot(&self, windows: &BTreeMap<WindowId, OpenWindow>, version: Epoch) -> Snapshot {
+        Snapshot {
+            version,
+            mode: self.config.mode,
+            windows: windows.values().map(|open| open.record.window.clone()).collect(),
+            surfaces: self.config.surfaces.clone(),
+            exemptions: Exemptions {
+                identities: self.config.exemptions.identities.clone(),
+                pass_keys: vec![self.signer.public()],
+            },
+            retry: self.config.retry,
+            status_page: self.config.status_page.clone(),
+        }
+    }
+
+    /// Tells everybody. Only what is on disk may be published.
+    fn publish(&self, desk: &Desk, epoch: Epoch) -> Result<(), ServiceError> {
+        let current = self.published.borrow().clone();
+        let body = if current.epoch == epoch {
+            current.body.clone()
+        } else {
+            serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
+        };
+        self.published.send_replace(Arc::new(Published { epoch, body, windows: desk.windows.clone() }));
+        self.stir();
+        Ok(())
+    }
+
+    /// What is published now.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.borrow().clone()
+    }
+
+    /// Follows what is published.
+    pub fn follow(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.subscribe()
+    }
+
+    /// Follows everything that a barrier looks at.
+    pub fn follow_stirs(&self) -> watch::Receiver<u64> {
+        self.stirred.subscribe()
+    }
+
+    fn stir(&self) {
+        self.stirred.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether the companion is going down, to be followed.
+    pub fn follow_shutdown(&self) -> watch::Receiver<bool> {
+        self.shutdown.subscribe()
+    }
+
+    /// Answers everything that is held, and takes in nothing that would be held.
+    pub fn begin_shutdown(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The barrier of a window, as it stands.
+    fn barrier(&self, window: &OpenWindow, published: Epoch) -> Barrier {
+        let members = self.fleet().members(window, published, Instant::now());
+        let started = window.history.started.as_ref();
+        barrier::evaluate(&Question {
+            started: started.is_some(),
+            observe: self.config.mode == Mode::Observe,
+            observed_surfaces: &self.observed_surfaces,
+            expect: window.record.expect,
+            roster: started.map(|started| started.roster.as_slice()).unwrap_or_default(),
+            members: &members,
+        })
+    }
+}

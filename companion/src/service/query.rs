@@ -1,0 +1,250 @@
+//! What can be asked: windows, barriers, fleet, events.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quiesce_policy::snapshot::{EnforcerId, WindowId};
+use serde_json::json;
+use tokio::time::timeout_at;
+
+use super::{Published, Service};
+use crate::{
+    auth::Caller,
+    barrier::Barrier,
+    clock,
+    error::ServiceError,
+    event::{Event, EventKind},
+    fleet::{EnforcerKey, Entry, Fleet},
+    store::Change,
+    view::{BarrierView, EnforcerView, FleetCounts, FleetView, Liveness, StatusView, WindowView},
+    windows::{History, OpenWindow, WindowRecord},
+};
+
+/// Events and windows that one answer holds at most.
+pub const MAX_PAGE: u32 = 1_000;
+/// In a large fleet, a barrier that is watched is looked at no more often than this.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LARGE_FLEET: usize = 200;
+
+impl Service {
+    /// A window that is not over.
+    pub(super) fn view_open(&self, id: &WindowId) -> Result<WindowView, ServiceError> {
+        let published = self.published();
+        let open = published.windows.get(id).ok_or_else(|| ServiceError::UnknownWindow(id.clone()))?;
+        Ok(self.view(open, &published))
+    }
+
+    fn view(&self, open: &OpenWindow, published: &Published) -> WindowView {
+        view(&open.record, &open.history, Some(self.barrier(open, published.epoch)))
+    }
+
+    /// Any window.
+    pub async fn window(&self, id: WindowId) -> Result<WindowView, ServiceError> {
+        if let Ok(view) = self.view_open(&id) {
+            return Ok(view);
+        }
+        let stored = self.store.window(id.clone()).await?.ok_or(ServiceError::UnknownWindow(id))?;
+        let open = OpenWindow::from_stored(stored);
+        Ok(view(&open.record, &open.history, None))
+    }
+
+    /// The latest windows.
+    pub async fn windows(&self, limit: u32) -> Result<Vec<WindowView>, ServiceError> {
+        let stored = self.store.windows(limit.min(MAX_PAGE)).await?;
+        let published = self.published();
+        Ok(stored
+            .into_iter()
+            .map(|stored| match published.windows.get(&stored.record.window.id) {
+                Some(open) => self.view(open, &published),
+                None => {
+                    let open = OpenWindow::from_stored(stored);
+                    view(&open.record, &open.history, None)
+                }
+            })
+            .collect())
+    }
+
+    /// A window with its barrier, once its state is another than `after`, or `wait` has passed.
+    pub async fn watch(
+        &self,
+        id: WindowId,
+        after: Option<&str>,
+        wait: Duration,
+    ) -> Result<BarrierView, ServiceError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut stirs = self.follow_stirs();
+        let mut shutdown = self.follow_shutdown();
+        loop {
+            stirs.borrow_and_update();
+            let window = self.window(id.clone()).await?;
+            let revision = revision(&window);
+            let down = *shutdown.borrow_and_update();
+            if after != Some(revision.as_str()) || down || tokio::time::Instant::now() >= deadline {
+                return Ok(BarrierView { revision, window });
+            }
+            if self.fleet().len() > LARGE_FLEET {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let stirred = async {
+                tokio::select! {
+                    _ = stirs.changed() => {}
+                    _ = shutdown.changed() => {}
+                }
+            };
+            // Liveness is lost by the passing of time, which stirs nothing: the controller's tick does.
+            let _ = timeout_at(deadline, stirred).await;
+        }
+    }
+
+    /// How things stand.
+    pub fn status(&self) -> StatusView {
+        let published = self.published();
+        let windows = published.windows.values().map(|open| self.view(open, &published)).collect();
+        StatusView {
+            now: clock::now(),
+            epoch: published.epoch,
+            mode: self.config.mode,
+            windows,
+            fleet: self.fleet_counts(),
+        }
+    }
+
+    /// The enforcers, counted.
+    pub fn fleet_counts(&self) -> FleetCounts {
+        let epoch = self.published().epoch;
+        let at = Instant::now();
+        let fleet = self.fleet();
+        let mut counts = FleetCounts::default();
+        for (key, entry) in fleet.entries() {
+            match liveness(&fleet, key, entry, at) {
+                Liveness::Connected | Liveness::Silent => {
+                    counts.live += 1;
+                    counts.up_to_date += u64::from(entry.report.applied == epoch);
+                    let rejected = entry.report.rejected.as_ref();
+                    counts.rejecting += u64::from(rejected.is_some_and(|it| it.version == epoch));
+                    counts.in_flight += entry.report.in_flight;
+                }
+                Liveness::Lost => counts.lost += 1,
+                Liveness::Replaced => {}
+            }
+        }
+        counts
+    }
+
+    /// All enforcers known.
+    pub fn fleet_view(&self) -> FleetView {
+        let at = Instant::now();
+        let epoch = self.published().epoch;
+        let fleet = self.fleet();
+        let enforcers = fleet
+            .entries()
+            .map(|(key, entry)| EnforcerView {
+                id: key.id.clone(),
+                instance: key.instance.clone(),
+                kind: entry.enforcer.kind,
+                version: entry.enforcer.version.clone(),
+                labels: entry.enforcer.labels.clone(),
+                state: liveness(&fleet, key, entry, at),
+                first_seen: entry.first_seen,
+                last_seen: if entry.is_connected() { clock::now() } else { entry.last_seen },
+                applied: entry.report.applied,
+                in_force: entry.report.in_force.clone(),
+                in_flight: entry.report.in_flight,
+                unaccounted: entry.report.unaccounted,
+                cut: entry.report.cut,
+                clock_skew_ms: entry.report.clock_skew_ms,
+                rejected: entry.report.rejected.clone(),
+            })
+            .collect();
+        FleetView { epoch, enforcers }
+    }
+
+    /// Gives up on an enforcer that is lost.
+    pub async fn forget(self: &Arc<Self>, caller: Caller, id: EnforcerId) -> Result<(), ServiceError> {
+        self.fleet().forget(&id, Instant::now())?;
+        let event = Event {
+            seq: 0,
+            at: clock::now(),
+            who: caller.name,
+            kind: EventKind::EnforcerForgotten,
+            window: None,
+            evidence: json!({ "enforcer": id }),
+        };
+        self.store.commit(Change { events: vec![event], ..Change::default() }).await?;
+        self.save_fleet.notify_one();
+        self.stir();
+        Ok(())
+    }
+
+    /// Events after `after`.
+    pub async fn events(
+        &self,
+        after: u64,
+        window: Option<WindowId>,
+        limit: u32,
+    ) -> Result<Vec<Event>, ServiceError> {
+        Ok(self.store.events(after, window, limit.min(MAX_PAGE)).await?)
+    }
+
+    /// Whether the companion can do its work.
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        if *self.shutdown.borrow() {
+            return Err(ServiceError::ShuttingDown);
+        }
+        Ok(self.store.check().await?)
+    }
+
+    /// Requests by surface and outcome, over the fleet.
+    pub fn outcome_totals(&self) -> Vec<(String, String, u64)> {
+        let fleet = self.fleet();
+        fleet.totals().map(|(surface, outcome, n)| (surface.to_owned(), outcome.to_owned(), n)).collect()
+    }
+}
+
+fn liveness(fleet: &Fleet, key: &EnforcerKey, entry: &Entry, at: Instant) -> Liveness {
+    if entry.is_connected() {
+        Liveness::Connected
+    } else if fleet.is_succeeded(key, at) {
+        Liveness::Replaced
+    } else if entry.is_live(at) {
+        Liveness::Silent
+    } else {
+        Liveness::Lost
+    }
+}
+
+fn view(record: &WindowRecord, history: &History, barrier: Option<Barrier>) -> WindowView {
+    let window = &record.window;
+    WindowView {
+        id: window.id.clone(),
+        phase: history.phase(barrier.as_ref()),
+        scope: window.scope.clone(),
+        starts_at: window.starts_at,
+        ends_at: window.ends_at,
+        expires_at: window.expires_at,
+        reason: window.reason.clone(),
+        contact: window.contact.clone(),
+        status: window.status,
+        drain_timeout_ms: window.drain_timeout_ms,
+        expect: record.expect,
+        issued_at: record.issued_at,
+        issued_by: record.issued_by.clone(),
+        started_at: history.started.as_ref().map(|started| started.at),
+        quiesced: history.quiesced.clone(),
+        ended: history.ended.clone(),
+        barrier,
+    }
+}
+
+/// Names the state of a window: another name, another state.
+fn revision(window: &WindowView) -> String {
+    let mut hash = DefaultHasher::new();
+    window.phase.hash(&mut hash);
+    window.ends_at.hash(&mut hash);
+    window.quiesced.is_some().hash(&mut hash);
+    window.barrier.hash(&mut hash);
+    format!("{:016x}", hash.finish())
+}

@@ -1,0 +1,34 @@
+//! Keeps two companions from one store file: an advisory lock that dies with its process.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+};
+
+use super::StoreError;
+
+/// Held as long as the store is in use.
+#[derive(Debug)]
+pub struct StoreLock {
+    _file: File,
+}
+
+impl StoreLock {
+    /// Locks `<store>.lock`, or says who cannot have it.
+    pub fn acquire(store: &Path) -> Result<Self, StoreError> {
+        let mut name = store.as_os_str().to_owned();
+        name.push(".lock");
+        let path = Path::new(&name);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: store.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(StoreError::File { path: path.to_owned(), source }),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The embedded store: one SQLite file, WAL, every commit synced to disk.
+
+use std::{path::Path, time::Duration};
+
+use quiesce_policy::{
+    snapshot::{Epoch, WindowId},
+    time::Timestamp,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{
+    Row as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+
+use super::{Change, Committed, Loaded, Openness, Pending, Store, StoreError, StoredWindow, lock::StoreLock};
+use crate::{
+    event::{Event, EventKind},
+    fleet::{EnforcerKey, FleetRecord},
+};
+
+const READERS: u32 = 4;
+
+/// State in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// One connection: SQLite has one writer at a time anyway, and so nobody ever finds it busy.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    _lock: StoreLock,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it and its directory where they are missing.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| StoreError::File { path: directory.to_owned(), source })?;
+        }
+        let lock = StoreLock::acquire(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("./migrations").run(&writer).await?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { writer, readers, _lock: lock })
+    }
+
+    async fn commit_change(&self, change: Change) -> Result<Committed, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        for (id, (record, openness)) in &change.windows {
+            sqlx::query(
+                "INSERT INTO windows (id, issued_at, open, record) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET open = excluded.open, record = excluded.record",
+            )
+            .bind(id.as_str())
+            .bind(signed(record.issued_at.unix_ms()))
+            .bind(i64::from(*openness == Openness::Open))
+            .bind(to_json("window", id.as_str(), record)?)
+            .execute(&mut *tx)
+            .await?;
+        }
+        let mut events = change.events;
+        for event in &mut events {
+            let done =
+                sqlx::query("INSERT INTO events (at, who, kind, window_id, evidence) VALUES (?, ?, ?, ?, ?)")
+                    .bind(signed(event.at.unix_ms()))
+                    .bind(event.who.as_str())
+                    .bind(event.kind.as_str())
+                    .bind(event.window.as_ref().map(WindowId::as_str))
+                    .bind(to_json("event", event.kind.as_str(), &event.evidence)?)
+                    .execute(&mut *tx)
+                    .await?;
+            event.seq = unsigned(done.last_insert_rowid());
+        }
+        if let Some(digest) = change.config_digest {
+            sqlx::query("UPDATE meta SET config_digest = ?").bind(digest).execute(&mut *tx).await?;
+        }
+        let version: i64 = match change.publish_at {
+            Some(at) => {
+                sqlx::query_scalar("UPDATE meta SET version = max(version + 1, ?) RETURNING version")
+                    .bind(signed(at.unix_ms()))
+                    .fetch_one(&mut *tx)
+                    .await?
+            }
+            None => sqlx::query_scalar("SELECT version FROM meta").fetch_one(&mut *tx).await?,
+        };
+        tx.commit().await?;
+        Ok(Committed { version: Epoch(unsigned(version)), events })
+    }
+
+    async fn load_all(&self) -> Result<Loaded, StoreError> {
+        let mut tx = self.readers.begin().await?;
+        let meta = sqlx::query("SELECT version, config_digest FROM meta").fetch_one(&mut *tx).await?;
+        let rows = sqlx::query("SELECT id, record FROM windows WHERE open = 1 ORDER BY issued_at, id")
+            .fetch_all(&mut *tx)
+            .await?;
+        let windows = with_events(&mut tx, rows).await?;
+        let fleet = sqlx::query("SELECT id, record FROM fleet ORDER BY id, instance")
+            .fetch_all(&mut *tx)
+            .await?
+            .iter()
+            .map(|row| from_json("fleet", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Loaded {
+            version: Epoch(unsigned(meta.try_get(0)?)),
+            config_digest: meta.try_get(1)?,
+            windows,
+            fleet,
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&self) -> Pending<'_, Loaded> {
+        Box::pin(self.load_all())
+    }
+
+    fn commit(&self, change: Change) -> Pending<'_, Committed> {
+        Box::pin(self.commit_change(change))
+    }
+
+    fn save_fleet(&self, changed: Vec<FleetRecord>, removed: Vec<EnforcerKey>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            for record in changed {
+                let (id, instance) = (record.enforcer.id.as_str(), record.enforcer.instance.as_str());
+                sqlx::query(
+                    "INSERT INTO fleet (id, instance, last_seen, record) VALUES (?, ?, ?, ?)
+                     ON CONFLICT (id, instance)
+                     DO UPDATE SET last_seen = excluded.last_seen, record = excluded.record",
+                )
+                .bind(id)
+                .bind(instance)
+                .bind(signed(record.last_seen.unix_ms()))
+                .bind(to_json("fleet", id, &record)?)
+                .execute(&mut *tx)
+                .await?;
+            }
+            for key in removed {
+                sqlx::query("DELETE FROM fleet WHERE id = ? AND instance = ?")
+                    .bind(key.id.as_str())
+                    .bind(key.instance.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+    }
+
+    fn window(&self, id: WindowId) -> Pending<'_, Option<StoredWindow>> {
+        Box::pin(async move {
+            let mut tx = self.readers.begin().await?;
+            let rows = sqlx::query("SELECT id, record FROM windows WHERE id = ?")
+                .bind(id.as_str())
+                .fetch_all(&mut *tx)
+                .await?;
+            Ok(with_events(&mut tx, rows).await?.pop())
+        })
+    }
+
+    fn windows(&self, limit: u32) -> Pending<'_, Vec<StoredWindow>> {
+        Box::pin(async move {
+            let mut tx = self.readers.begin().await?;
+            let rows = sqlx::query("SELECT id, record FROM windows ORDER BY issued_at DESC, id DESC LIMIT ?")
+                .bind(i64::from(limit))
+                .fetch_all(&mut *tx)
+                .await?;
+            with_events(&mut tx, rows).await
+        })
+    }
+
+    fn events(&self, after: u64, window: Option<WindowId>, limit: u32) -> Pending<'_, Vec<Event>> {
+        Box::pin(async move {
+            let id = window.as_ref().map(WindowId::as_str);
+            sqlx::query(
+                "SELECT seq, at, who, kind, window_id, evidence FROM events
+                 WHERE seq > ?1 AND (?2 IS NULL OR window_id = ?2) ORDER BY seq LIMIT ?3",
+            )
+            .bind(signed(after))
+            .bind(id)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(event)
+            .collect()
+        })
+    }
+
+    fn check(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            sqlx::query("SELECT version FROM meta").fetch_one(&self.readers).await?;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.readers.close().await;
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+}
+
+async fn with_events(
+    connection: &mut SqliteConnection,
+    rows: Vec<SqliteRow>,
+) -> Result<Vec<StoredWindow>, StoreError> {
+    let mut windows = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: String = row.try_get(0)?;
+        let record = from_json("window", &id, &row.try_get::<String, _>(1)?)?;
+        let events = sqlx::query(
+            "SELECT seq, at, who, kind, window_id, evidence FROM events WHERE window_id = ? ORDER BY seq",
+        )
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await?
+        .iter()
+        .map(event)
+        .collect::<Result<_, _>>()?;
+        windows.push(StoredWindow { record, events });
+    }
+    Ok(windows)
+}
+
+fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+    let seq = unsigned(row.try_get(0)?);
+    let kind: String = row.try_get(3)?;
+    Ok(Event {
+        seq,
+        at: Timestamp::from_unix_ms(unsigned(row.try_get(1)?)),
+        who: row.try_get(2)?,
+        kind: EventKind::parse(&kind).ok_or_else(|| StoreError::Corrupt {
+            table: "event",
+            key: seq.to_string(),
+            message: format!("`{kind}` is no kind of event"),
+        })?,
+        window: row.try_get::<Option<String>, _>(4)?.map(WindowId::from),
+        evidence: from_json("event", &seq.to_string(), &row.try_get::<String, _>(5)?)?,
+    })
+}
+
+fn to_json<T: Serialize>(table: &'static str, key: &str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| corrupt(table, key, &error))
+}
+
+fn from_json<T: DeserializeOwned>(table: &'static str, key: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt(table, key, &error))
+}
+
+fn corrupt(table: &'static str, key: &str, error: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt { table, key: key.to_owned(), message: error.to_string() }
+}
+
+/// SQLite's integers are signed; versions and milliseconds stay far below where that matters.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
