@@ -82,7 +82,7 @@ async fn twenty_freezes_in_a_row_let_no_write_through_and_fail_no_read() {
     }
     traffic.stop().await;
     assert_eventually!(
-        stack.envoy().metric("quiesce.in_flight").await.unwrap() == 0,
+        stack.envoy().in_flight().await.unwrap() == 0,
         "the count ends at zero"
     );
 }
@@ -160,7 +160,7 @@ async fn a_stream_reset_midway_is_counted_down() {
     assert_no_write_since(&stack, proven);
     traffic.stop().await;
     assert_eventually!(
-        stack.envoy().metric("quiesce.in_flight").await.unwrap() == 0,
+        stack.envoy().in_flight().await.unwrap() == 0,
         "the count ends at zero"
     );
 }
