@@ -84,6 +84,9 @@ pub enum AuthError {
     /// The token is not known.
     #[error("the token is not known here")]
     Unknown,
+    /// A web page called.
+    #[error("calls of web pages are not answered: the request has the header `Origin`")]
+    Browser,
     /// The token is known, and not enough.
     #[error("`{name}` has the role `{}`; this needs `{}`", .has.as_str(), .needed.as_str())]
     Insufficient {

@@ -110,6 +110,7 @@ impl ServiceError {
             Self::Pass(PassError::Lifetime { .. } | PassError::Subject(_)) => "invalid-field",
             Self::Auth(AuthError::Missing { .. }) => "token-missing",
             Self::Auth(AuthError::Unknown) => "token-unknown",
+            Self::Auth(AuthError::Browser) => "browser",
             Self::Auth(AuthError::Insufficient { .. }) => "role-insufficient",
             Self::NotRegistered => "store-slow",
             Self::ShuttingDown => "shutting-down",
@@ -127,7 +128,7 @@ impl ServiceError {
                 StatusCode::CONFLICT
             }
             "token-missing" | "token-unknown" => StatusCode::UNAUTHORIZED,
-            "role-insufficient" => StatusCode::FORBIDDEN,
+            "role-insufficient" | "browser" => StatusCode::FORBIDDEN,
             "fleet-full" | "store-slow" | "store-failed" | "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod passes;
 pub mod server;
 pub mod service;
+pub mod signals;
 pub mod store;
 pub mod sync;
 pub mod view;

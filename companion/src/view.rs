@@ -232,7 +232,7 @@ pub struct EnforcerView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Liveness {
-    /// Its poll is open.
+    /// Its poll is open, or about to be.
     Connected,
     /// It has no poll open, and its live period has not passed.
     Silent,

@@ -192,13 +192,15 @@ pub fn evaluate(question: &Question<'_>) -> Barrier {
     }
     barrier.name_doubles(question.members);
     let live = question.members.iter().filter(|member| member.live && !member.succeeded).count();
-    let wanted = question.expect.map_or(1, |expect| expect as usize);
-    if live < wanted {
-        let message = match (question.expect, live) {
-            (None, _) => "no enforcer is connected: nothing refuses writes".to_owned(),
-            (Some(expect), live) => format!("{expect} enforcers are expected, {live} connected"),
-        };
-        barrier.note(Weight::Waiting, None, message);
+    match question.expect {
+        Some(expect) if live < expect as usize => {
+            let message = format!("{expect} enforcers are expected, {live} connected");
+            barrier.note(Weight::Waiting, None, message);
+        }
+        None if barrier.total == 0 => {
+            barrier.note(Weight::Waiting, None, "no enforcer is connected: nothing refuses writes");
+        }
+        _ => {}
     }
     if !question.started {
         barrier.note(Weight::Waiting, None, "the window has not begun");

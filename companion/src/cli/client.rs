@@ -102,7 +102,8 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        let message = format!("the companion at {} does not answer: {cause}", self.url);
+        let url = self.url.as_str().trim_end_matches('/');
+        let message = format!("the companion at {url} does not answer: {cause}");
         CliError::new(ErrorKind::Unreachable, message)
             .hint("is `quiesce serve` running there? --url or QUIESCE_URL says where to look")
     }

@@ -6,7 +6,7 @@ use super::{
     wait::{stays, wait_for_barrier},
     window::{WindowArgs, announce, wait_limit},
 };
-use crate::{config::Period, server::told_to_stop};
+use crate::{config::Period, signals::Signals};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,17 +22,26 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let client = context.client()?;
-    let window = client.create(&args.window.new_window()).await?;
-    announce(context, &window, "freezes");
+    let new = args.window.new_window();
     if !args.wait {
+        let window = client.create(&new).await?;
+        announce(context, &window, "freezes");
         context.printer.line("not waited for: `quiesce status` tells when it is quiesced");
         return context.printer.document(&window);
     }
+    let mut signals = Signals::listen().map_err(CliError::internal)?;
+    let window = tokio::select! {
+        window = client.create(&new) => window?,
+        _ = signals.next() => {
+            return Err(CliError::new(ErrorKind::Interrupted, "interrupted before the companion answered")
+                .hint("`quiesce status` tells whether the freeze is in force"));
+        }
+    };
+    announce(context, &window, "freezes");
     let limit = wait_limit(args.timeout, &window);
     let window = tokio::select! {
         done = wait_for_barrier(&client, context.printer, &window.id, limit) => done?,
-        signal = told_to_stop() => {
-            signal.map_err(CliError::internal)?;
+        _ = signals.next() => {
             let error = CliError::new(ErrorKind::Interrupted, "interrupted before the barrier held");
             return Err(error.hint(stays(&window.id)));
         }

@@ -29,6 +29,8 @@ use self::{
     output::{Format, Printer},
 };
 
+const GLOBAL: &str = "Global options";
+
 /// Freeze writes behind a fleet of proxies, prove that none is in flight, thaw.
 #[derive(Debug, Parser)]
 #[command(name = "quiesce", version, after_help = EXIT_CODES, subcommand_required = true)]
@@ -43,13 +45,14 @@ struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 struct Global {
     /// Where the companion is.
-    #[arg(long, global = true, env = "QUIESCE_URL", default_value = "http://127.0.0.1:7423")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "QUIESCE_URL", hide_env_values = true)]
+    #[arg(default_value = "http://127.0.0.1:7423")]
     url: String,
     /// A file that holds the token; without it, QUIESCE_TOKEN in the environment does.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// For people, or one JSON document on standard output.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 }
 

@@ -18,13 +18,12 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What is worth less attention than the rest.
 pub const DIM: Style = Style::new().dimmed();
 
-/// In what form results are printed.
+/// In what form results are printed: for people, coloured on a terminal, or as one JSON document on
+/// standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people; coloured on a terminal.
     #[default]
     Human,
-    /// One JSON document on standard output.
     Json,
 }
 

@@ -10,10 +10,7 @@ use std::{
 
 use quiesce_policy::snapshot::WindowId;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::{
-    process::{Child, Command},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::process::{Child, Command};
 
 use super::{
     Context,
@@ -23,7 +20,7 @@ use super::{
     wait::wait_for_barrier,
     window::{WindowArgs, announce, wait_limit},
 };
-use crate::{config::Period, event::EventKind, view::WindowView, windows::Phase};
+use crate::{config::Period, event::EventKind, signals::Signals, view::WindowView, windows::Phase};
 
 /// Shells' code for a command that cannot be executed, and for one that is not found.
 const CANNOT_EXECUTE: u8 = 126;
@@ -46,7 +43,7 @@ pub struct Args {
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<ExitCode, CliError> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen().map_err(CliError::internal)?;
     let client = context.client()?;
     let window = client.create(&args.window.new_window()).await?;
     announce(context, &window, "freezes");
@@ -149,31 +146,5 @@ fn hand_on(child: &Child, signal: Signal) {
         && let Err(error) = kill_process(pid, signal)
     {
         anstream::eprintln!("cannot hand {signal:?} on to the command: {error}");
-    }
-}
-
-/// The signals that ask to stop.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::internal);
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
-        }
     }
 }

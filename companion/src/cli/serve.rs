@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 use super::error::{CliError, ErrorKind};
 use crate::{
     config::{Config, LogFormat},
-    server::{ServeError, Server, told_to_stop},
+    server::{ServeError, Server},
+    signals::Signals,
     store::StoreError,
 };
 
@@ -44,15 +45,14 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     }
     config.check(args.config.as_deref().unwrap_or(Path::new("command line")))?;
     log_to_stderr(config.log_format);
+    let mut signals = Signals::listen().map_err(CliError::internal)?;
     let server = Server::open(config).await?;
     if let Some(path) = &args.address_file {
         server.write_address(path)?;
     }
     server
-        .run(async {
-            if let Err(error) = told_to_stop().await {
-                tracing::error!(%error, "signals cannot be received; going down");
-            }
+        .run(async move {
+            signals.next().await;
         })
         .await?;
     Ok(())

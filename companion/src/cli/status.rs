@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     barrier::{EnforcerState, Verdict},
-    server::told_to_stop,
+    signals::Signals,
     view::{StatusView, WindowView},
     windows::Phase,
 };
@@ -35,8 +35,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         show(printer, &status);
         return printer.document(&status);
     }
-    let stop = told_to_stop();
-    tokio::pin!(stop);
+    let mut signals = Signals::listen().map_err(CliError::internal)?;
     let mut shown: Option<StatusView> = None;
     loop {
         let status = client.status().await?;
@@ -56,7 +55,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         shown = Some(status);
         tokio::select! {
             () = tokio::time::sleep(WATCH_EVERY) => {}
-            stopped = &mut stop => return stopped.map_err(CliError::internal),
+            _ = signals.next() => return Ok(()),
         }
     }
 }

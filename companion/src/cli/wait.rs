@@ -10,7 +10,7 @@ use quiesce_policy::snapshot::{InstanceId, WindowId};
 use super::{
     client::Client,
     error::{CliError, ErrorKind},
-    output::{DIM, GOOD, Printer, WARN, at},
+    output::{DIM, GOOD, Printer, WARN, at, span},
 };
 use crate::{
     barrier::{Barrier, EnforcerProgress, EnforcerState, Problem, Verdict, Weight, writes},
@@ -128,6 +128,7 @@ fn unproven(id: &WindowId, barrier: &Barrier) -> CliError {
 }
 
 fn timed_out(window: &WindowView, barrier: &Barrier, limit: Duration) -> CliError {
+    let limit = span(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     let state = if window.phase == Phase::Draining { "draining" } else { "freezing" };
     let missing: Vec<_> = barrier
         .enforcers
@@ -136,9 +137,8 @@ fn timed_out(window: &WindowView, barrier: &Barrier, limit: Duration) -> CliErro
         .map(|one| format!("{} {}", one.id, describe(one)))
         .chain(barrier.problems.iter().filter(|it| it.weight == Weight::Waiting).map(sentence))
         .collect();
-    let seconds = limit.as_secs();
     let message =
-        format!("timed out after {seconds} s, still {state} ({}): {}", counts(barrier), missing.join("; "));
+        format!("timed out after {limit}, still {state} ({}): {}", counts(barrier), missing.join("; "));
     CliError::new(ErrorKind::TimedOut, message).hint(stays(&window.id))
 }
 

@@ -119,12 +119,12 @@ pub async fn meant(
         status.windows.into_iter().filter(|window| fits(window.phase)).map(|window| window.id).collect();
     match (fitting.pop(), fitting.is_empty()) {
         (Some(id), true) => Ok(id),
-        (None, _) => Err(CliError::new(ErrorKind::NotFound, format!("no window {what}"))
+        (None, _) => Err(CliError::new(ErrorKind::NotFound, format!("no window is {what}"))
             .hint("`quiesce status` lists the windows that are not over")),
         (Some(last), false) => {
             fitting.push(last);
             let ids: Vec<_> = fitting.iter().map(WindowId::as_str).collect();
-            let message = format!("{} windows {what}: {}", ids.len(), ids.join(", "));
+            let message = format!("{} windows are {what}: {}", ids.len(), ids.join(", "));
             Err(CliError::new(ErrorKind::Conflict, message).hint("name the one that you mean"))
         }
     }

@@ -34,8 +34,12 @@ const MIN_POLL_MS: u64 = 1_000;
 const REPOLL_GRACE: Duration = Duration::from_secs(2);
 /// How long a lost enforcer is remembered.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
-/// `last_seen` of an unchanged enforcer is saved this often.
+/// `last_seen` of an unchanged enforcer is saved this often,
 const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// of so many at once, lest a freeze waits for the disk,
+const SAVE_AT_ONCE: usize = 200;
+/// and so, in the largest fleet, it is never older than this.
+const OLDEST_SAVED: Duration = Duration::from_secs(150);
 
 /// Every enforcer process that is known.
 #[derive(Debug, Default)]
@@ -124,28 +128,24 @@ impl Entry {
             || self.heard.is_some_and(|heard| at.saturating_duration_since(heard) < self.live_period())
     }
 
-    /// Whether it has a poll open.
-    pub fn is_connected(&self) -> bool {
-        self.open_polls > 0
-    }
-
-    fn may_be_succeeded(&self, at: Instant) -> bool {
-        let silent = self.heard.is_none_or(|heard| at.saturating_duration_since(heard) >= REPOLL_GRACE);
-        self.open_polls == 0 && (self.hung_up || silent)
+    /// Whether it has a poll open, or was answered just now and is about to open the next.
+    pub fn is_connected(&self, at: Instant) -> bool {
+        let heard_just_now =
+            self.heard.is_some_and(|heard| at.saturating_duration_since(heard) < REPOLL_GRACE);
+        self.open_polls > 0 || (heard_just_now && !self.hung_up)
     }
 
     fn due(&mut self, seq: u64) {
         self.save = Save::Due(seq);
     }
 
-    fn needs_save(&self, at: Instant) -> bool {
-        match self.save {
-            Save::Due(_) => true,
-            Save::Saved(when) => {
-                self.heard.is_some_and(|heard| heard > when)
-                    && at.saturating_duration_since(when) >= SAVE_EVERY
-            }
-        }
+    fn is_due(&self) -> bool {
+        matches!(self.save, Save::Due(_))
+    }
+
+    fn is_stale(&self, at: Instant) -> bool {
+        let Save::Saved(when) = self.save else { return false };
+        self.heard.is_some_and(|heard| heard > when) && at.saturating_duration_since(when) >= SAVE_EVERY
     }
 }
 
@@ -267,7 +267,7 @@ impl Fleet {
     /// Whether another process of the same enforcer has taken this one's place.
     pub fn is_succeeded(&self, key: &EnforcerKey, at: Instant) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
-        entry.may_be_succeeded(at)
+        !entry.is_connected(at)
             && self.processes_of(&key.id).any(|(other, later)| {
                 other != key && later.first_seen >= entry.first_seen && later.is_live(at)
             })
@@ -309,7 +309,7 @@ impl Fleet {
                 id: key.id.clone(),
                 instance: key.instance.clone(),
                 live: entry.is_live(at),
-                connected: entry.is_connected(),
+                connected: entry.is_connected(at),
                 succeeded: self.is_succeeded(key, at),
                 heard_since_start: since_start(entry.last_seen),
                 booted_into_window: entry.born_under.contains(id),
@@ -361,7 +361,7 @@ impl Fleet {
         let gone: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.is_live(at) || entry.may_be_succeeded(at))
+            .filter(|(_, entry)| !entry.is_connected(at))
             .filter(|(key, entry)| {
                 self.is_succeeded(key, at)
                     || (!entry.is_live(at) && now.ms_since(entry.last_seen) > retention_ms)
@@ -392,8 +392,9 @@ impl Fleet {
 
     /// What has to be saved, and up to which report that goes.
     pub fn unsaved(&mut self, at: Instant) -> (Vec<FleetRecord>, Vec<EnforcerKey>, u64) {
-        let changed =
-            self.entries.values().filter(|entry| entry.needs_save(at)).map(FleetRecord::of).collect();
+        let due = self.entries.values().filter(|entry| entry.is_due());
+        let stale = self.entries.values().filter(|entry| entry.is_stale(at)).take(SAVE_AT_ONCE);
+        let changed = due.chain(stale).map(FleetRecord::of).collect();
         (changed, std::mem::take(&mut self.removed), self.save_seq)
     }
 

@@ -9,7 +9,7 @@ use quiesce_policy::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, LIVE_PERIODS, MIN_POLL_MS, Report, SAVE_EVERY, Save};
+use super::{Entry, LIVE_PERIODS, MIN_POLL_MS, OLDEST_SAVED, Report, Save};
 
 /// Names one process of one enforcer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +65,7 @@ impl FleetRecord {
     /// is not taken over: it must say so again before a barrier counts on it.
     pub(super) fn restore(self, end: Timestamp, at: Instant) -> Entry {
         let live_ms = self.poll_ms.max(MIN_POLL_MS).saturating_mul(u64::from(LIVE_PERIODS));
-        let unsaved_ms = u64::try_from(SAVE_EVERY.as_millis()).unwrap_or(u64::MAX);
+        let unsaved_ms = u64::try_from(OLDEST_SAVED.as_millis()).unwrap_or(u64::MAX);
         let was_live = end.ms_since(self.last_seen) < live_ms.saturating_add(unsaved_ms);
         Entry {
             enforcer: self.enforcer,
@@ -83,7 +83,7 @@ impl FleetRecord {
             heard: was_live.then_some(at),
             poll_ms: self.poll_ms,
             open_polls: 0,
-            hung_up: false,
+            hung_up: true,
             born_under: self.born_under,
             settled: self.settled,
             counters: Vec::new(),

@@ -170,7 +170,7 @@ fn after_a_restart_of_the_companion_it_must_say_again_what_is_in_force() {
     let mut scene = Scene::new();
     scene.report(SyncRequest { in_force: vec!["w".into()], in_flight: 1, ..request("a", "1") });
     scene.report(SyncRequest { in_force: vec!["w".into()], ..request("b", "1") });
-    scene.pass(200);
+    scene.pass(300);
     scene.report(request("c", "1"));
     let (records, _, _) = scene.fleet.unsaved(scene.at());
     assert_eq!(records.len(), 3);

@@ -149,7 +149,7 @@ impl Service {
                 labels: entry.enforcer.labels.clone(),
                 state: liveness(&fleet, key, entry, at),
                 first_seen: entry.first_seen,
-                last_seen: if entry.is_connected() { clock::now() } else { entry.last_seen },
+                last_seen: if entry.is_connected(at) { clock::now() } else { entry.last_seen },
                 applied: entry.report.applied,
                 in_force: entry.report.in_force.clone(),
                 in_flight: entry.report.in_flight,
@@ -205,7 +205,7 @@ impl Service {
 }
 
 fn liveness(fleet: &Fleet, key: &EnforcerKey, entry: &Entry, at: Instant) -> Liveness {
-    if entry.is_connected() {
+    if entry.is_connected(at) {
         Liveness::Connected
     } else if fleet.is_succeeded(key, at) {
         Liveness::Replaced

@@ -10,7 +10,7 @@ use super::StoreError;
 /// Held as long as the store is in use.
 #[derive(Debug)]
 pub struct StoreLock {
-    _file: File,
+    file: File,
 }
 
 impl StoreLock {
@@ -26,9 +26,17 @@ impl StoreLock {
             .open(path)
             .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: store.to_owned() }),
             Err(TryLockError::Error(source)) => Err(StoreError::File { path: path.to_owned(), source }),
         }
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child just forked may hold the file open until it executes. If
+        // unlocking fails, closing does it a little later.
+        let _ = self.file.unlock();
     }
 }

@@ -1,6 +1,10 @@
 //! The embedded store: one SQLite file, WAL, every commit synced to disk.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use quiesce_policy::{
     snapshot::{Epoch, WindowId},
@@ -26,7 +30,7 @@ pub struct SqliteStore {
     /// One connection: SQLite has one writer at a time anyway, and so nobody ever finds it busy.
     writer: SqlitePool,
     readers: SqlitePool,
-    _lock: StoreLock,
+    lock: Mutex<Option<StoreLock>>,
 }
 
 impl SqliteStore {
@@ -54,7 +58,7 @@ impl SqliteStore {
         sqlx::migrate!("./migrations").run(&writer).await?;
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, readers, _lock: lock })
+        Ok(Self { writer, readers, lock: Mutex::new(Some(lock)) })
     }
 
     async fn commit_change(&self, change: Change) -> Result<Committed, StoreError> {
@@ -211,6 +215,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             self.readers.close().await;
             self.writer.close().await;
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
             Ok(())
         })
     }

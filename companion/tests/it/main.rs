@@ -1,0 +1,21 @@
+//! The companion over HTTP, and the command line as a process, with enforcers that speak `/v1/sync`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod api;
+mod bad_input;
+mod cli;
+mod cli_run;
+mod command;
+mod companion;
+mod enforcer;
+mod faults;
+mod fleet;
+mod lifecycle;
+mod roles;
+mod sync;
