@@ -12,7 +12,7 @@ use super::{
 };
 
 /// More than any callback needs; one that runs longer is stuck.
-const FUEL: u64 = 1_000_000_000;
+const FUEL: u64 = 10_000_000_000;
 
 /// What the test answers to an HTTP call.
 #[derive(Clone, Debug)]
