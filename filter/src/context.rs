@@ -28,9 +28,10 @@ struct Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_bytes: usize, _trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_bytes: usize, _trailers: usize) {
         if let Some(plugin) = &self.plugin {
-            plugin.on_response(token, body_bytes);
+            // Of a call that failed there is not even a header map, and asking for it traps in the SDK.
+            plugin.on_response(token, (headers > 0).then_some(body_bytes));
         }
     }
 }

@@ -96,8 +96,8 @@ impl Leader {
         self.hurry_ms()
     }
 
-    /// Takes in an answer of the companion; returns as [`Leader::tick`] does.
-    pub fn on_response(&mut self, plugin: &Plugin, token: u32, body_bytes: usize) -> Option<u64> {
+    /// Takes in an answer of the companion, `None` if the call failed; returns as [`Leader::tick`] does.
+    pub fn on_response(&mut self, plugin: &Plugin, token: u32, body_bytes: Option<usize>) -> Option<u64> {
         let is_poll = self.poll == Some(token);
         if is_poll {
             self.poll = None;
@@ -106,8 +106,9 @@ impl Leader {
         } else {
             return self.hurry_ms();
         }
-        let applied = match host::response_header(":status").as_deref() {
-            Some("200") => self.apply(plugin, body_bytes),
+        let status = body_bytes.and_then(|_| host::response_header(":status"));
+        let applied = match status.as_deref() {
+            Some("200") => self.apply(plugin, body_bytes.unwrap_or(0)),
             Some("204") => {
                 self.backoff_ms = *BACKOFF_MS.start();
                 false

@@ -113,7 +113,7 @@ impl Plugin {
     }
 
     /// The answer to a call that the leader made.
-    pub fn on_response(&self, token: u32, body_bytes: usize) {
+    pub fn on_response(&self, token: u32, body_bytes: Option<usize>) {
         let hurry_ms = self.leader.borrow_mut().on_response(self, token, body_bytes);
         self.set_tick(hurry_ms);
     }

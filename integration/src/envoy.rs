@@ -178,6 +178,15 @@ impl Envoy {
         Ok(found.get(&name).copied().unwrap_or(0))
     }
 
+    /// Admitted writes that the filter counts in flight.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn in_flight(&self) -> Result<u64> {
+        let lanes = self.stats("^wasmcustom%5C.quiesce%5C.in_flight%5C.").await?;
+        Ok(lanes.values().sum())
+    }
+
     /// CPU time that its threads have used.
     ///
     /// # Errors
@@ -225,7 +234,7 @@ fn spawn(options: &Options, listen: SocketAddr, admin: SocketAddr, dir: &TempDir
         .arg(&config)
         .args(["--service-node", &options.node_id, "--service-cluster", "quiesce-test"])
         .args(["--concurrency", &options.concurrency.to_string()])
-        .args(["--log-level", "info", "--disable-hot-restart"]);
+        .args(["--log-level", "warning", "--component-log-level", "wasm:info", "--disable-hot-restart"]);
     Process::spawn(&format!("Envoy {}", options.node_id), command, &dir.path().join("envoy.log"))
 }
 

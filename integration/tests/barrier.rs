@@ -81,10 +81,7 @@ async fn twenty_freezes_in_a_row_let_no_write_through_and_fail_no_read() {
         traffic.until_writes_pass().await;
     }
     traffic.stop().await;
-    assert_eventually!(
-        stack.envoy().metric("quiesce.in_flight").await.unwrap() == 0,
-        "the count ends at zero"
-    );
+    assert_eventually!(stack.envoy().in_flight().await.unwrap() == 0, "the count ends at zero");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +156,7 @@ async fn a_stream_reset_midway_is_counted_down() {
     traffic.until_writes_are_refused_and_reads_pass().await;
     assert_no_write_since(&stack, proven);
     traffic.stop().await;
-    assert_eventually!(
-        stack.envoy().metric("quiesce.in_flight").await.unwrap() == 0,
-        "the count ends at zero"
-    );
+    assert_eventually!(stack.envoy().in_flight().await.unwrap() == 0, "the count ends at zero");
 }
 
 /// A write of which the origin has seen the head and the first bytes.

@@ -9,11 +9,13 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
-use quiesce_integration::artifacts;
+use quiesce_integration::{artifacts, http::Request, origin::Origin, ports, process::Process, wait};
 use serde_json::{Value, json};
 
 /// A file below `envoy/`.
@@ -201,4 +203,94 @@ fn the_compose_file_mounts_what_is_tested() {
             ["address"];
         assert!(services.contains_key(host.as_str().unwrap()), "no service {host}");
     }
+}
+
+/// Where a bootstrap's listener, its admin interface and its clusters are.
+struct Places {
+    listener: SocketAddr,
+    admin: SocketAddr,
+    clusters: [(&'static str, SocketAddr); 2],
+}
+
+fn put_places(bootstrap: &mut Value, places: &Places) {
+    let socket = |addr: SocketAddr| json!({ "address": addr.ip().to_string(), "port_value": addr.port() });
+    bootstrap["admin"]["address"]["socket_address"] = socket(places.admin);
+    bootstrap["static_resources"]["listeners"][0]["address"]["socket_address"] = socket(places.listener);
+    for cluster in bootstrap["static_resources"]["clusters"].as_array_mut().unwrap() {
+        let (_, addr) = places.clusters.iter().find(|(name, _)| cluster["name"] == *name).unwrap();
+        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
+            socket(*addr);
+    }
+}
+
+#[test]
+fn the_companion_accepts_its_configuration() {
+    let said = Command::new(artifacts::quiesce().unwrap())
+        .args(["config", "check"])
+        .arg(deployed("quiesce.yaml"))
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// Envoy and the companion run from the deployed files, with nothing changed but addresses and paths:
+/// tokens, labels and the filter's own configuration must fit together.
+#[tokio::test]
+async fn envoy_and_companion_work_together_as_deployed() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start().unwrap();
+    let companion = ports::free().unwrap();
+    let places = Places {
+        listener: ports::free().unwrap(),
+        admin: ports::free().unwrap(),
+        clusters: [("origin", origin.addr()), ("quiesce", companion)],
+    };
+
+    let mut config = yaml("quiesce.yaml");
+    config["listen"] = json!(companion);
+    config["state_dir"] = json!(dir.path());
+    // JSON is YAML.
+    fs::write(dir.path().join("quiesce.yaml"), config.to_string()).unwrap();
+    let mut serve = Command::new(artifacts::quiesce().unwrap());
+    serve.arg("serve").arg("--config").arg(dir.path().join("quiesce.yaml"));
+    let _companion = Process::spawn("quiesce serve", serve, &dir.path().join("quiesce.log")).unwrap();
+
+    let mut bootstrap = yaml("envoy.yaml");
+    put_module(&mut bootstrap);
+    put_places(&mut bootstrap, &places);
+    fs::write(dir.path().join("envoy.json"), bootstrap.to_string()).unwrap();
+    let mut envoy = Command::new(artifacts::envoy().unwrap());
+    envoy
+        .args(["--service-node", "envoy-1", "--service-cluster", "demo", "--disable-hot-restart"])
+        .args(["--concurrency", "2", "--config-path"])
+        .arg(dir.path().join("envoy.json"));
+    let _envoy = Process::spawn("Envoy", envoy, &dir.path().join("envoy.log")).unwrap();
+
+    let token = &yaml("docker-compose.yaml")["services"]["quiesce"]["environment"]["QUIESCE_TOKEN"];
+    let quiesce = |args: &[&str]| {
+        Command::new(artifacts::quiesce().unwrap())
+            .args(args)
+            .env("QUIESCE_URL", format!("http://{companion}"))
+            .env("QUIESCE_TOKEN", token.as_str().unwrap())
+            .output()
+            .unwrap()
+    };
+    wait::until("Envoy joins the fleet", Duration::from_secs(60), || async {
+        let fleet: Value = serde_json::from_slice(&quiesce(&["fleet", "--output", "json"]).stdout).ok()?;
+        fleet.to_string().contains("envoy-1").then_some(())
+    })
+    .await
+    .unwrap();
+
+    let status = async |request: Request| request.send(places.listener).await.unwrap().status;
+    assert_eq!(status(Request::post("/orders", "{}")).await, 200);
+    let scope = ["freeze", "--for", "1m", "--reason", "a test", "--expect", "1", "--wait"];
+    let frozen = quiesce(&[&scope[..], &["--scope", "env=demo"]].concat());
+    assert!(frozen.status.success(), "{}", String::from_utf8_lossy(&frozen.stderr));
+    assert_eq!(status(Request::post("/orders", "{}")).await, 423);
+    assert_eq!(status(Request::get("/orders/7")).await, 200);
+    assert_eq!(status(Request::post("/search/products", "{}")).await, 200);
+    // What the comment on path handling says: decoded, and sent there.
+    let escaped = Request::get("/a%2Fb").send(places.listener).await.unwrap();
+    assert_eq!((escaped.status, escaped.header("location")), (307, Some("/a/b")));
 }

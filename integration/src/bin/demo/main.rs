@@ -31,6 +31,7 @@ struct Cli {
 
 /// The one rule of the demo: this POST reads.
 const COMPANION: &str = "\
+status_page: https://status.example.com/
 surfaces:
   - name: shop
     path_prefix: /

@@ -65,7 +65,7 @@ pub async fn exchange(
     body: Option<&str>,
 ) -> anyhow::Result<Response> {
     curl(stack, method, target, body);
-    let mut request = Request::new(method, target);
+    let mut request = Request::new(method, target).header("user-agent", "curl");
     if let Some(body) = body {
         request = request.header("content-type", "application/json").body(body);
     }

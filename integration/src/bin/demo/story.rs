@@ -12,6 +12,7 @@ use quiesce_integration::{
     stack::Stack,
     wait,
 };
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 
 /// How long the slow write takes at the origin.
 const SLOW_MS: u64 = 3000;
+/// How long the clients in the background try to write during the freeze that is shown.
+const TRY_FOR: Duration = Duration::from_secs(2);
 /// How many more freezes are timed at the end.
 const ROUNDS: usize = 10;
 /// What happens within a moment happens within this.
@@ -56,17 +59,19 @@ pub async fn tell(stack: &Stack) -> Result<()> {
     let kept = check_traffic(stack, &samples, &all)?;
 
     title("What was measured");
-    let row = |what: &str, value: String| say(&format!("  {what:<58} {value:>12}"));
-    row("freeze, with a write of 3 s in flight, until quiesced", ms(to_quiesced));
-    row("freeze, with nothing slow in flight: median", ms(middle(&times)));
-    row("freeze, with nothing slow in flight: slowest", ms(times.last().copied().unwrap_or_default()));
-    row("thaw, until a write passes", ms(to_open));
-    row("reads sent by the client in the background", kept.reads.to_string());
-    row("  of them not answered with 200", kept.reads_failed.to_string());
+    let row = |what: &str, value: String| say(&format!("  {what:<60} {value:>10}"));
+    row("freeze until quiesced, with a write of 3 s in flight", ms(to_quiesced));
+    row("freeze until quiesced, with nothing slow: median of ten", ms(middle(&times)));
+    row(
+        "freeze until quiesced, with nothing slow: slowest of ten",
+        ms(times.last().copied().unwrap_or_default()),
+    );
+    row("thaw until a write passes, the command's own start included", ms(to_open));
+    row("reads in the background", kept.reads.to_string());
+    row("  not answered with 200", kept.reads_failed.to_string());
     row("  median", ms(kept.read_median));
-    row("writes sent while quiesced", kept.writes_refused.to_string());
-    row("  of them at the origin", "0".to_owned());
-    say("\n  Times of freeze and thaw include the start of the `quiesce` command itself.");
+    row("writes tried while quiesced", kept.writes_refused.to_string());
+    row("  that reached the origin", kept.writes_at_origin.to_string());
     Ok(())
 }
 
@@ -86,11 +91,9 @@ async fn freeze(stack: &Stack) -> Result<(Instant, Duration)> {
     pause().await;
 
     title("3. Freeze, and wait for the proof");
-    let began = Instant::now();
-    let said =
-        quiesce(stack, &["freeze", "--for", "10m", "--reason", "reindexing the shop", "--wait"]).await?;
+    let reason = ["--reason", "reindexing the shop", "--contact", "#shop-oncall"];
+    let said = quiesce(stack, &[&["freeze", "--for", "10m"], &reason[..], &["--wait"]].concat()).await?;
     let quiesced = Instant::now();
-    let took = quiesced - began;
     for expected in ["quiesced in", "1/1 enforcers", "0 writes in flight"] {
         ensure!(said.contains(expected), "`quiesce freeze --wait` did not say `{expected}`");
     }
@@ -103,14 +106,15 @@ async fn freeze(stack: &Stack) -> Result<(Instant, Duration)> {
         ms(quiesced.saturating_duration_since(answered))
     ));
     pause().await;
-    Ok((quiesced, took))
+    let status: Value = stack.companion.json(&["status"]).await?;
+    Ok((quiesced, elapsed(status.pointer("/windows/0"))?))
 }
 
 async fn look_around(stack: &Stack) -> Result<()> {
     title("4. Writes are refused, reads are not");
     let refused = exchange(stack, "POST", "/orders", Some(ORDER)).await?;
     expect(&refused, 423, "a write")?;
-    for header in ["retry-after", "cache-control", "content-type"] {
+    for header in ["retry-after", "cache-control", "content-type", "link"] {
         ensure!(refused.header(header).is_some(), "the refusal has no `{header}`");
     }
     expect(&exchange(stack, "GET", "/orders/7", None).await?, 200, "a read")?;
@@ -118,12 +122,17 @@ async fn look_around(stack: &Stack) -> Result<()> {
     expect(&exchange(stack, "POST", "/search/products", Some(QUERY)).await?, 200, "a search")?;
     quiesce(stack, &["status"]).await?;
     pause().await;
+    say(&format!(
+        "\nFor {} s more, one client keeps reading and another keeps trying to write.",
+        TRY_FOR.as_secs()
+    ));
+    tokio::time::sleep(TRY_FOR).await;
     Ok(())
 }
 
 async fn thaw(stack: &Stack, frozen_from: Instant) -> Result<(Frozen, Duration)> {
-    title("5. Thaw");
     let frozen = Frozen { from: frozen_from, to: Instant::now() };
+    title("5. Thaw");
     quiesce(stack, &["thaw"]).await?;
     until_open(stack).await?;
     let took = frozen.to.elapsed();
@@ -158,10 +167,10 @@ fn origins_own_log(stack: &Stack, frozen: &Frozen) -> Result<()> {
 async fn more_freezes(stack: &Stack) -> Result<(Vec<Frozen>, Vec<Duration>)> {
     let (mut rounds, mut times) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let began = Instant::now();
-        stack.companion.run(&["freeze", "--for", "10m", "--reason", "again", "--wait"]).await?;
+        let window: Value =
+            stack.companion.json(&["freeze", "--for", "10m", "--reason", "again", "--wait"]).await?;
         let from = Instant::now();
-        times.push(from - began);
+        times.push(elapsed(Some(&window))?);
         let refused = stack.send(&Request::post("/orders", ORDER)).await?;
         expect(&refused, 423, "a write in one of the ten freezes")?;
         rounds.push(Frozen { from, to: Instant::now() });
@@ -178,6 +187,7 @@ struct Kept {
     reads_failed: usize,
     read_median: Duration,
     writes_refused: usize,
+    writes_at_origin: usize,
 }
 
 /// No read was ever refused; while a freeze held, every write was, and none was at the origin.
@@ -188,7 +198,7 @@ fn check_traffic(stack: &Stack, samples: &[Sample], all: &[Frozen]) -> Result<Ke
     let mut times: Vec<Duration> = reads.iter().map(|sample| sample.answered - sample.sent).collect();
     times.sort_unstable();
 
-    let mut writes_refused = 0;
+    let (mut writes_refused, mut writes_at_origin) = (0, 0);
     for frozen in all {
         let tried = samples.iter().filter(|sample| sample.write && sample.within(frozen.from, frozen.to));
         for write in tried {
@@ -196,16 +206,29 @@ fn check_traffic(stack: &Stack, samples: &[Sample], all: &[Frozen]) -> Result<Ke
             writes_refused += 1;
         }
         let writes = writes_during(stack, frozen);
+        writes_at_origin += writes.len();
         ensure!(writes.is_empty(), "these writes reached the origin during a freeze: {writes:?}");
     }
     ensure!(writes_refused > 0, "the client in the background never tried to write during a freeze");
-    Ok(Kept { reads: reads.len(), reads_failed, read_median: middle(&times), writes_refused })
+    Ok(Kept {
+        reads: reads.len(),
+        reads_failed,
+        read_median: middle(&times),
+        writes_refused,
+        writes_at_origin,
+    })
 }
 
 fn writes_during(stack: &Stack, frozen: &Frozen) -> Vec<Seen> {
     let mut writes = stack.origin.writes_between(frozen.from, frozen.to);
     writes.retain(|seen| !seen.target.starts_with("/search/"));
     writes
+}
+
+/// How long a freeze took until it was quiesced, as the companion measured it.
+fn elapsed(window: Option<&Value>) -> Result<Duration> {
+    let ms = window.and_then(|window| window.pointer("/quiesced/elapsed_ms")).and_then(Value::as_u64);
+    Ok(Duration::from_millis(ms.context("the window does not say how long it took until it was quiesced")?))
 }
 
 async fn until_open(stack: &Stack) -> Result<()> {
@@ -220,7 +243,7 @@ async fn until_open(stack: &Stack) -> Result<()> {
 async fn quiesce(stack: &Stack, args: &[&str]) -> Result<String> {
     let typed: Vec<String> = args
         .iter()
-        .map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { (*arg).to_owned() })
+        .map(|arg| if arg.contains([' ', '#']) { format!("'{arg}'") } else { (*arg).to_owned() })
         .collect();
     command(&format!("quiesce {}", typed.join(" ")));
     let mut child = tokio::process::Command::from(stack.companion.command(args)?)

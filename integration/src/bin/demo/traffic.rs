@@ -49,6 +49,8 @@ impl Traffic {
         let clients = [Request::get("/orders/7"), Request::post("/orders", "{\"item\":\"tea\"}")]
             .into_iter()
             .zip([false, true])
+            // The filter tells clients apart: these come back far too often, and are told so.
+            .map(|(request, write)| (request.header("user-agent", "background"), write))
             .map(|(request, write)| tokio::spawn(work(addr, request, write, Arc::clone(&stop))))
             .collect();
         Self { stop, clients }

@@ -1,0 +1,57 @@
+//! What Quiesce costs, measured beside what it competes with, in one run on one machine.
+//!
+//! Real Envoys side by side, each in a process of its own, take turns under the same load; the
+//! wasmtime host gives exact numbers. Prints a table and writes it as JSON to `$QUIESCE_BENCH_DIR`.
+
+mod exact;
+mod freezes;
+mod policies;
+mod report;
+mod rounds;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::report::Report;
+
+/// Measures what the filter costs beside bare Envoy, Lua, RBAC and a no-op filter.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Only see that everything runs: few rounds, few requests, figures that mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds in which every variant has its turn.
+    #[arg(long, default_value_t = 12)]
+    rounds: usize,
+    /// Requests of one turn.
+    #[arg(long, default_value_t = 4000)]
+    requests: u64,
+    /// Freezes of which the time until they are proven is taken.
+    #[arg(long, default_value_t = 300)]
+    freezes: usize,
+    /// Where the report goes.
+    #[arg(long, env = "QUIESCE_BENCH_DIR", default_value = "target/bench")]
+    dir: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut args = Args::parse();
+    if args.quick {
+        (args.rounds, args.requests, args.freezes) = (2, 100, 5);
+    }
+    let mut report = Report::new(args.quick);
+    eprintln!("exact figures, on the wasmtime host …");
+    exact::measure(&mut report)?;
+    eprintln!("{} freezes …", args.freezes);
+    freezes::measure(&mut report, args.freezes).await?;
+    eprintln!("{} rounds of {} requests to each variant …", args.rounds, args.requests);
+    rounds::measure(&mut report, args.rounds, args.requests).await?;
+    report.print();
+    let file = report.write(&args.dir)?;
+    println!("\nwritten to {}", file.display());
+    Ok(())
+}
