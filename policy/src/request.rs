@@ -1,7 +1,5 @@
 //! What policy looks at in a request: one pass over its headers.
 
-use std::borrow::Cow;
-
 use crate::{
     host::Host,
     path::{Path, query_names},
@@ -47,9 +45,7 @@ impl<'a> Request<'a> {
                 b":authority" => authority = value,
                 b"host" if authority.is_empty() => authority = value,
                 b"upgrade" => suspicion = Some(Suspicion::Upgrade),
-                _ if name.first() == Some(&b'x') && is_override(name) => {
-                    suspicion = Some(Suspicion::MethodOverride);
-                }
+                [b'x', ..] if is_override(name) => suspicion = Some(Suspicion::MethodOverride),
                 _ => {}
             }
         }
@@ -76,12 +72,8 @@ impl<'a> Request<'a> {
 
 /// CGI-like interfaces cannot tell `_` from `-` in a header's name, so neither does this.
 fn is_override(name: &[u8]) -> bool {
-    let name = if name.contains(&b'_') {
-        Cow::Owned(name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect())
-    } else {
-        Cow::Borrowed(name)
-    };
-    OVERRIDE_HEADERS.contains(&&*name)
+    let same = |(one, other): (&u8, &u8)| one == other || (*one == b'_' && *other == b'-');
+    OVERRIDE_HEADERS.iter().any(|other| other.len() == name.len() && name.iter().zip(*other).all(same))
 }
 
 #[cfg(test)]

@@ -6,12 +6,10 @@
 //! a rule asks for. A request is looked up once per router that can concern it, which its own
 //! method and headers bound, and the most specific of the winners decides.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::fmt;
 
 use path_tree::PathTree;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::{
     pattern::{Pattern, Rank},

@@ -1,8 +1,7 @@
 //! All surfaces of a snapshot, compiled: from host and path to the surface, from there to the rule.
 
-use std::collections::HashSet;
-
 use path_tree::PathTree;
+use rustc_hash::FxHashSet as HashSet;
 
 use crate::{
     error::SnapshotError,
@@ -66,7 +65,7 @@ impl Surfaces {
             return Err(SnapshotError::new("surfaces", format!("{rules} rules in all; at most {MAX_RULES}")));
         }
         let mut compiled = Self::default();
-        let mut names = HashSet::new();
+        let mut names = HashSet::default();
         let mut prefixes: HostMap<Vec<(String, SurfaceIndex)>> = HostMap::default();
         for (at, surface) in surfaces.iter().enumerate() {
             let place = |field: &str| format!("surfaces[{at}].{field}");
