@@ -1,7 +1,7 @@
 //! Runs what the other modules prepared: the tests, the demo and the benchmark.
 //!
 //! What runs finds the real parts in its environment: `QUIESCE_WASM` (the module as it ships),
-//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and for the benchmark `QUIESCE_NOOP_WASM`.
+//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that does nothing).
 
 use std::{
     os::unix::process::CommandExt,
@@ -22,6 +22,7 @@ use crate::{
 pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
     let wasm = filter::build(ws)?;
+    let noop = filter::build_noop(ws)?;
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
 
     step("building the companion and the tests", || {
@@ -40,6 +41,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
                 .args(whole)
                 .args(args)
                 .env("QUIESCE_WASM", &wasm)
+                .env("QUIESCE_NOOP_WASM", &noop)
                 .env("QUIESCE_BIN", &companion)
                 .env("ENVOY_BIN", &envoy),
         )
