@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quiesce_integration::envoy::Tls;
-use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
+use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -15,6 +15,13 @@ use tokio_rustls::{
     },
 };
 
+/// A certificate whose subject differs from its issuer, without which it counts as self-signed.
+fn named(common_name: &str, hosts: Vec<String>) -> CertificateParams {
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+}
+
 /// One authority for server and clients.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -24,7 +31,7 @@ pub struct Authority {
 impl Authority {
     /// A new one.
     pub fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let mut params = named("authority of the tests", Vec::new());
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -34,7 +41,7 @@ impl Authority {
     /// What a listener needs.
     pub fn server(&self) -> Tls {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let params = named("localhost", vec!["localhost".to_owned()]);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Tls {
             certificate: certificate.pem(),
@@ -51,7 +58,7 @@ impl Authority {
         let config = match identity {
             None => config.with_no_client_auth(),
             Some(identity) => {
-                let mut params = CertificateParams::new(Vec::new()).unwrap();
+                let mut params = named("client", Vec::new());
                 params.subject_alt_names.push(SanType::URI(identity.try_into().unwrap()));
                 let key = KeyPair::generate().unwrap();
                 let certificate = params.signed_by(&key, &self.issuer).unwrap();
