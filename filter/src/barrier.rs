@@ -12,7 +12,7 @@ use quiesce_policy::snapshot::WindowId;
 pub const LANES: usize = 2;
 
 /// Which lane a write is counted in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lane(usize);
 
 impl Lane {
@@ -36,7 +36,7 @@ impl Lane {
 }
 
 /// What the leader knows of the lanes since the last window came into force.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Barrier {
     covered: Vec<WindowId>,
     pending: [bool; LANES],

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
 use rustc_hash::FxHashMap as HashMap;
 
-use quiesce_policy::{Host, Latches, Policy, Timestamp};
+use quiesce_policy::{Host, Latches, Policy, Timestamp, snapshot::Window};
 
 use crate::{
     barrier::{LANES, Lane},
@@ -28,6 +28,36 @@ struct Stream {
     lane: Lane,
     /// The host it was admitted for, if it was; in lower case.
     admitted_for: Option<Option<Box<str>>>,
+}
+
+impl Stream {
+    /// Of a write that was admitted, the window that would refuse it now.
+    fn refusing<'p>(
+        &self,
+        policy: &'p Policy,
+        now: Timestamp,
+        latches: &Latches,
+    ) -> Option<Option<&'p Window>> {
+        let host = self.admitted_for.as_ref()?;
+        let host = host.as_deref().map_or(Host::Odd, |host| Host::Named(Cow::Borrowed(host)));
+        Some(policy.schedule().refusing(&host, now, latches))
+    }
+}
+
+/// What [`InFlight::sort`] found.
+#[derive(Default)]
+pub struct Sorted {
+    /// Writes to cut.
+    pub overdue: Vec<u32>,
+    /// Writes on their way to another lane.
+    pub moving: Vec<Moving>,
+}
+
+/// A write that is counted in two lanes.
+pub struct Moving {
+    context_id: u32,
+    from: Lane,
+    to: Lane,
 }
 
 /// One write, counted until this is dropped.
@@ -86,28 +116,43 @@ impl InFlight {
         counts
     }
 
-    /// Moves this VM's writes that no window in force concerns to the lane of new ones, so that the
-    /// other lane can drain, and returns those that have outstayed their window's drain timeout.
-    pub fn sort(&self, policy: &Policy, now: Timestamp, latches: &Latches) -> Vec<u32> {
-        let current = self.current();
-        let mut overdue = Vec::new();
-        let mut moved = Vec::new();
-        for (context_id, stream) in self.streams.borrow_mut().iter_mut() {
-            let Some(host) = &stream.admitted_for else { continue };
-            let host = host.as_deref().map_or(Host::Odd, |host| Host::Named(Cow::Borrowed(host)));
-            match policy.schedule().refusing(&host, now, latches) {
-                Some(window) if now >= window.starts_at.plus_ms(window.drain_timeout_ms) => {
-                    overdue.push(*context_id)
+    /// Finds this VM's writes that no window in force concerns, to move them to the lane of new ones so
+    /// that the other lane can drain, and those that have outstayed their window's drain timeout. Those
+    /// to move are counted in both lanes until [`InFlight::settle`], before which the state has to be
+    /// looked at again: a window may come into force meanwhile, as it may while a new write is counted.
+    pub fn sort(&self, policy: &Policy, now: Timestamp, latches: &Latches) -> Sorted {
+        let to = self.current();
+        let mut sorted = Sorted::default();
+        for (context_id, stream) in self.streams.borrow().iter() {
+            match stream.refusing(policy, now, latches) {
+                Some(Some(window)) if now >= window.starts_at.plus_ms(window.drain_timeout_ms) => {
+                    sorted.overdue.push(*context_id);
                 }
-                None if stream.lane != current => moved.push(std::mem::replace(&mut stream.lane, current)),
+                Some(None) if stream.lane != to => {
+                    sorted.moving.push(Moving { context_id: *context_id, from: stream.lane, to });
+                }
                 _ => {}
             }
         }
-        for lane in moved {
-            self.add(current, 1);
-            self.add(lane, -1);
+        for _ in &sorted.moving {
+            self.add(to, 1);
         }
-        overdue
+        sorted
+    }
+
+    /// Ends the moves of [`InFlight::sort`]; a write that a window concerns by now stays where it was.
+    pub fn settle(&self, moving: Vec<Moving>, policy: &Policy, now: Timestamp, latches: &Latches) {
+        for Moving { context_id, from, to } in moving {
+            let mut streams = self.streams.borrow_mut();
+            let left = match streams.get_mut(&context_id) {
+                Some(stream) if matches!(stream.refusing(policy, now, latches), Some(None)) => {
+                    stream.lane = to;
+                    from
+                }
+                _ => to,
+            };
+            self.add(left, -1);
+        }
     }
 
     fn add(&self, lane: Lane, offset: i64) {

@@ -130,12 +130,20 @@ impl Plugin {
     }
 
     fn sort_streams(&self) {
-        let overdue = {
+        let sorted = {
             let state = self.state.borrow();
             self.in_flight.sort(state.policy(), host::now(), state.latches())
         };
+        // Count, then look: here as for a new write.
+        self.look();
+        let now = host::now();
+        self.state.borrow_mut().look_at_latches(now);
+        {
+            let state = self.state.borrow();
+            self.in_flight.settle(sorted.moving, state.policy(), now, state.latches());
+        }
         // Nothing is borrowed here: a stream that is reset leaves before the call returns.
-        for context_id in overdue {
+        for context_id in sorted.overdue {
             self.cut.add(1);
             log::info!("a write outstayed the drain timeout and was cut");
             host::reset_stream(context_id, self.root_id);

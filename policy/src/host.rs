@@ -94,14 +94,20 @@ impl<T> HostMap<T> {
         HostMap { exact: each(self.exact), below: each(self.below), any: self.any.map(&into) }
     }
 
-    /// The values whose pattern covers `host`, the narrowest first.
-    pub fn covering<'m>(&'m self, host: &'m str) -> impl Iterator<Item = &'m T> {
-        let parents = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
-        self.exact
-            .get(host)
-            .into_iter()
-            .chain(parents.filter_map(|domain| self.below.get(domain)))
-            .chain(&self.any)
+    /// The first thing found in the values whose pattern covers `host`, the narrowest first.
+    pub fn find_covering<'m, U>(&'m self, host: &str, find: impl Fn(&'m T) -> Option<U>) -> Option<U> {
+        if let Some(found) = self.exact.get(host).and_then(&find) {
+            return Some(found);
+        }
+        if !self.below.is_empty() {
+            for (dot, _) in host.match_indices('.') {
+                let value = host.get(dot + 1..).and_then(|domain| self.below.get(domain));
+                if let Some(found) = value.and_then(&find) {
+                    return Some(found);
+                }
+            }
+        }
+        self.any.as_ref().and_then(find)
     }
 }
 
@@ -134,7 +140,14 @@ mod tests {
         *map.entry(Some("*.example.com")) = 2;
         *map.entry(Some("*.eu.example.com")) = 3;
         *map.entry(Some("a.eu.example.com")) = 4;
-        let found = |host| map.covering(host).copied().collect::<Vec<_>>();
+        let found = |host| {
+            let seen = std::cell::RefCell::new(Vec::new());
+            let _: Option<()> = map.find_covering(host, |value| {
+                seen.borrow_mut().push(*value);
+                None
+            });
+            seen.into_inner()
+        };
         assert_eq!(found("a.eu.example.com"), [4, 3, 2, 1]);
         assert_eq!(found("b.example.com"), [2, 1]);
         assert_eq!(found("example.com"), [1], "a wildcard does not cover its own domain");

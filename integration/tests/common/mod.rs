@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no file of tests uses all of it")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
 
+pub mod cases;
+
 use std::sync::OnceLock;
 
 use quiesce_integration::{artifacts, envoy::PluginConfig, host::Module};
