@@ -18,31 +18,24 @@ impl HeaderBlock {
     }
 
     fn read(&self) -> Option<Vec<(&[u8], &[u8])>> {
-        let (count, rest) = number(&self.0)?;
-        let (mut lengths, mut text) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let (count, rest) = self.0.split_first_chunk()?;
+        let count = number(*count);
+        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
         let mut pairs = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (name_bytes, after_name) = number(lengths)?;
-            let (value_bytes, after_value) = number(after_name)?;
-            let name;
-            let value;
-            (name, text) = terminated(text, name_bytes)?;
-            (value, text) = terminated(text, value_bytes)?;
-            pairs.push((name, value));
-            lengths = after_value;
+        let mut start = 0_usize;
+        for lengths in lengths.chunks_exact(8) {
+            let (name_bytes, value_bytes) = lengths.split_first_chunk()?;
+            let name_end = start.checked_add(number(*name_bytes))?;
+            let value_end = name_end.checked_add(number(*value_bytes.first_chunk()?))?.checked_add(1)?;
+            pairs.push((text.get(start..name_end)?, text.get(name_end + 1..value_end)?));
+            start = value_end.checked_add(1)?;
         }
-        Some(pairs)
+        (start <= text.len()).then_some(pairs)
     }
 }
 
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn terminated(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(length)?;
-    Some((text, rest.get(1..)?))
+fn number(bytes: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
