@@ -23,11 +23,12 @@ struct Args {
     /// Only see that everything runs: few rounds, few requests, figures that mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Rounds in which every variant has its turn.
-    #[arg(long, default_value_t = 12)]
+    /// Rounds in which every variant has its turn: many short ones, so that what else the machine does
+    /// meets all variants alike.
+    #[arg(long, default_value_t = 30)]
     rounds: usize,
     /// Requests of one turn.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 1500)]
     requests: u64,
     /// Freezes of which the time until they are proven is taken.
     #[arg(long, default_value_t = 300)]
