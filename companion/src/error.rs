@@ -165,7 +165,7 @@ impl ServiceError {
                 Some("use a token with that role (see `tokens` in the companion's configuration)".to_owned())
             }
             Self::Store(_) | Self::NotRegistered => {
-                Some("see the companion's log; nothing was published".to_owned())
+                Some("see the companion's log; `quiesce status` tells what is in force".to_owned())
             }
             _ => None,
         }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -113,6 +114,12 @@ impl Server {
                 service.begin_shutdown();
             }
         };
+        // Answers are written whole: held back for more to come, they would only be late.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "answers may be late");
+            }
+        });
         let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
         let limit = async {
             // An error means that the service is gone, and with it everything to wait for.

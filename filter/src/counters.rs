@@ -1,6 +1,8 @@
 //! What became of requests, by surface: counted in the VM, moved to the process's metrics on ticks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap as HashMap;
 
 use quiesce_policy::{OTHER_SURFACE, Policy, Refusal, SurfaceIndex, sync::SurfaceCounters};
 

@@ -1,6 +1,8 @@
 //! Writes in flight: counted before the state is looked at, for as long as their stream lives.
 
-use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, rc::Rc};
+
+use rustc_hash::FxHashMap as HashMap;
 
 use quiesce_policy::{Host, Latches, Policy, Timestamp, snapshot::Window};
 

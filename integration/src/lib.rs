@@ -15,6 +15,7 @@ pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod process;
+pub mod samples;
 pub mod snapshots;
 pub mod stack;
 pub mod wait;

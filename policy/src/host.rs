@@ -1,6 +1,8 @@
 //! Hosts, and the patterns that surfaces and scopes name them by.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap as HashMap;
 
 /// The host of a request, without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,34 +16,35 @@ pub enum Host<'a> {
 impl<'a> Host<'a> {
     /// Reads the request's authority (RFC 9110 section 7.2): host, perhaps with a port.
     pub fn read(authority: &'a [u8]) -> Self {
-        let Some(text) = std::str::from_utf8(authority).ok() else { return Self::Odd };
-        let Some(host) = without_port(text) else { return Self::Odd };
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let bracketed = host.starts_with('[');
-        let sound = |byte: u8| {
-            byte.is_ascii_alphanumeric()
-                || matches!(byte, b'-' | b'.' | b'_')
-                || (bracketed && matches!(byte, b':' | b'[' | b']'))
-        };
-        if host.is_empty() || !host.bytes().all(sound) {
+        let (host, port) = split_port(authority);
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        let bracketed = host.first() == Some(&b'[');
+        let mut upper = false;
+        for byte in host {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {}
+                b'A'..=b'Z' => upper = true,
+                b':' | b'[' | b']' if bracketed => {}
+                _ => return Self::Odd,
+            }
+        }
+        if host.is_empty() || !port.iter().all(u8::is_ascii_digit) {
             return Self::Odd;
         }
-        Self::Named(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        })
+        match std::str::from_utf8(host) {
+            Ok(host) if upper => Self::Named(Cow::Owned(host.to_ascii_lowercase())),
+            Ok(host) => Self::Named(Cow::Borrowed(host)),
+            Err(_) => Self::Odd,
+        }
     }
 }
 
-fn without_port(authority: &str) -> Option<&str> {
-    let end_of_host = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority.get(end_of_host..)?.rfind(':') {
-        None => Some(authority),
-        Some(colon) => {
-            let (host, port) = authority.split_at_checked(end_of_host + colon)?;
-            port.bytes().skip(1).all(|byte| byte.is_ascii_digit()).then_some(host)
-        }
+/// Host and port; an IPv6 address in brackets has colons of its own.
+fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
+    let colon = authority.iter().rposition(|&byte| byte == b':' || byte == b']');
+    match colon.and_then(|at| authority.split_at_checked(at)) {
+        Some((host, [b':', port @ ..])) => (host, port),
+        _ => (authority, &[]),
     }
 }
 
@@ -66,7 +69,7 @@ pub struct HostMap<T> {
 
 impl<T> Default for HostMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), below: HashMap::new(), any: None }
+        Self { exact: HashMap::default(), below: HashMap::default(), any: None }
     }
 }
 
@@ -91,14 +94,20 @@ impl<T> HostMap<T> {
         HostMap { exact: each(self.exact), below: each(self.below), any: self.any.map(&into) }
     }
 
-    /// The values whose pattern covers `host`, the narrowest first.
-    pub fn covering<'m>(&'m self, host: &'m str) -> impl Iterator<Item = &'m T> {
-        let parents = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
-        self.exact
-            .get(host)
-            .into_iter()
-            .chain(parents.filter_map(|domain| self.below.get(domain)))
-            .chain(&self.any)
+    /// The first thing found in the values whose pattern covers `host`, the narrowest first.
+    pub fn find_covering<'m, U>(&'m self, host: &str, find: impl Fn(&'m T) -> Option<U>) -> Option<U> {
+        if let Some(found) = self.exact.get(host).and_then(&find) {
+            return Some(found);
+        }
+        if !self.below.is_empty() {
+            for (dot, _) in host.match_indices('.') {
+                let value = host.get(dot + 1..).and_then(|domain| self.below.get(domain));
+                if let Some(found) = value.and_then(&find) {
+                    return Some(found);
+                }
+            }
+        }
+        self.any.as_ref().and_then(find)
     }
 }
 
@@ -131,7 +140,14 @@ mod tests {
         *map.entry(Some("*.example.com")) = 2;
         *map.entry(Some("*.eu.example.com")) = 3;
         *map.entry(Some("a.eu.example.com")) = 4;
-        let found = |host| map.covering(host).copied().collect::<Vec<_>>();
+        let found = |host| {
+            let seen = std::cell::RefCell::new(Vec::new());
+            let _: Option<()> = map.find_covering(host, |value| {
+                seen.borrow_mut().push(*value);
+                None
+            });
+            seen.into_inner()
+        };
         assert_eq!(found("a.eu.example.com"), [4, 3, 2, 1]);
         assert_eq!(found("b.example.com"), [2, 1]);
         assert_eq!(found("example.com"), [1], "a wildcard does not cover its own domain");

@@ -25,10 +25,54 @@ impl<'a> Path<'a> {
         if raw.len() > MAX_PATH_BYTES {
             return Self::Odd;
         }
-        match decode(raw) {
-            Some(path) if segments_are_plain(&path) => Self::Plain(path),
-            _ => Self::Odd,
+        let path = match scan(raw) {
+            Scan::Harmless => std::str::from_utf8(raw).ok().map(Cow::Borrowed),
+            Scan::Escaped => decode(raw).map(Cow::Owned),
+            Scan::Odd => None,
+        };
+        path.map_or(Self::Odd, Self::Plain)
+    }
+}
+
+/// What one look at every byte of a path tells.
+enum Scan {
+    /// It is read alike by all, as it stands.
+    Harmless,
+    /// It has escapes, which need a closer look.
+    Escaped,
+    /// Origins may differ.
+    Odd,
+}
+
+/// Looks for bytes that mean different things to different origins, and for empty and dot segments
+/// (a slash at the end is no empty segment).
+fn scan(path: &[u8]) -> Scan {
+    let Some((b'/', relative)) = path.split_first() else { return Scan::Odd };
+    let mut escaped = false;
+    let mut segment_bytes = 0;
+    let mut only_dots = true;
+    let is_dots = |bytes: usize, only_dots: bool| only_dots && (bytes == 1 || bytes == 2);
+    for &byte in relative {
+        match byte {
+            b'/' => {
+                if segment_bytes == 0 || is_dots(segment_bytes, only_dots) {
+                    return Scan::Odd;
+                }
+                (segment_bytes, only_dots) = (0, true);
+                continue;
+            }
+            b'\\' | b'#' | b';' => return Scan::Odd,
+            b'%' => escaped = true,
+            0x21..=0x7e => {}
+            _ => return Scan::Odd,
         }
+        segment_bytes += 1;
+        only_dots &= byte == b'.';
+    }
+    match (is_dots(segment_bytes, only_dots), escaped) {
+        (true, _) => Scan::Odd,
+        (false, true) => Scan::Escaped,
+        (false, false) => Scan::Harmless,
     }
 }
 
@@ -42,25 +86,23 @@ pub fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether the query has a parameter of this name under any spelling.
 pub fn query_names(target: &[u8], name: &str) -> bool {
-    split_query(target).1.split(|byte| matches!(byte, b'&' | b';')).any(|pair| {
-        let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-        let same = |key: &[u8]| key.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
-        if key.contains(&b'%') { percent_decoded(key).is_none_or(|key| same(&key)) } else { same(key) }
-    })
+    let query = split_query(target).1;
+    !query.is_empty()
+        && query.split(|byte| matches!(byte, b'&' | b';')).any(|pair| {
+            let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+            let same = |key: &[u8]| key.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+            if key.contains(&b'%') { percent_decoded(key).is_none_or(|key| same(&key)) } else { same(key) }
+        })
 }
 
-/// Decodes a path of harmless bytes; nothing if a byte, plain or decoded, means different things to
+/// Decodes the escapes of a path; nothing if one stands for a byte that means different things to
 /// different origins.
-fn decode(raw: &[u8]) -> Option<Cow<'_, str>> {
-    let harmless = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b';');
-    if raw.iter().all(|&byte| harmless(byte) && byte != b'%') {
-        return std::str::from_utf8(raw).ok().map(Cow::Borrowed);
-    }
+fn decode(raw: &[u8]) -> Option<String> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw.iter().copied();
     while let Some(byte) = rest.next() {
         if byte != b'%' {
-            decoded.push(harmless(byte).then_some(byte)?);
+            decoded.push(byte);
             continue;
         }
         let byte = escaped(&mut rest)?;
@@ -72,7 +114,7 @@ fn decode(raw: &[u8]) -> Option<Cow<'_, str>> {
         }
         decoded.push(byte);
     }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    String::from_utf8(decoded).ok()
 }
 
 fn escaped(rest: &mut impl Iterator<Item = u8>) -> Option<u8> {
@@ -88,14 +130,6 @@ fn percent_decoded(raw: &[u8]) -> Option<Vec<u8>> {
         decoded.push(if byte == b'%' { escaped(&mut rest)? } else { byte });
     }
     Some(decoded)
-}
-
-/// Absolute, and without empty or dot segments; a slash at the end is no empty segment.
-fn segments_are_plain(path: &str) -> bool {
-    let Some(relative) = path.strip_prefix('/') else { return false };
-    let relative = relative.strip_suffix('/').unwrap_or(relative);
-    (relative.is_empty() && path == "/")
-        || relative.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 #[cfg(test)]

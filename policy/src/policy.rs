@@ -1,6 +1,8 @@
 //! A snapshot, checked and compiled: from a request to what it would do, and to the verdict on it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use rustc_hash::FxHashSet as HashSet;
 
 use crate::{
     error::SnapshotError,
@@ -158,7 +160,10 @@ impl Policy {
         let (Path::Plain(path), Host::Named(host)) = (&request.path, &request.host) else {
             return self.classify_ambiguous(request);
         };
-        let folded = path.to_ascii_lowercase();
+        let folded = match path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(path.to_ascii_lowercase()),
+            false => Cow::Borrowed(&**path),
+        };
         let surface = self.surfaces.find(host, &folded);
         let classified = |effect, action, basis| Classified { effect, action, surface, basis };
         if let Some(suspicion) = request.suspicion {
@@ -248,7 +253,7 @@ fn check_windows(windows: &[Window]) -> Result<(), SnapshotError> {
             format!("{} windows; at most {MAX_WINDOWS}", windows.len()),
         ));
     }
-    let mut ids = HashSet::new();
+    let mut ids = HashSet::default();
     for (at, window) in windows.iter().enumerate() {
         let fail =
             |field: &str, problem: String| Err(SnapshotError::new(format!("windows[{at}].{field}"), problem));

@@ -1,7 +1,5 @@
 //! What policy looks at in a request: one pass over its headers.
 
-use std::borrow::Cow;
-
 use crate::{
     host::Host,
     path::{Path, query_names},
@@ -41,15 +39,17 @@ impl<'a> Request<'a> {
         let (mut method, mut target, mut authority): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
         let mut suspicion = None;
         for &(name, value) in &headers {
-            match name {
-                b":method" => method = value,
-                b":path" => target = value,
-                b":authority" => authority = value,
-                b"host" if authority.is_empty() => authority = value,
-                b"upgrade" => suspicion = Some(Suspicion::Upgrade),
-                _ if name.first() == Some(&b'x') && is_override(name) => {
-                    suspicion = Some(Suspicion::MethodOverride);
-                }
+            // By the first byte, because most headers are none of these.
+            match name.first() {
+                Some(b':') => match name {
+                    b":method" => method = value,
+                    b":path" => target = value,
+                    b":authority" => authority = value,
+                    _ => {}
+                },
+                Some(b'h') if name == b"host" && authority.is_empty() => authority = value,
+                Some(b'u') if name == b"upgrade" => suspicion = Some(Suspicion::Upgrade),
+                Some(b'x') if is_override(name) => suspicion = Some(Suspicion::MethodOverride),
                 _ => {}
             }
         }
@@ -65,8 +65,8 @@ impl<'a> Request<'a> {
     }
 
     /// The value of a header that occurs exactly once.
-    pub fn single_header(&self, name: &str) -> Option<&'a [u8]> {
-        let mut values = self.headers.iter().filter(|(other, _)| *other == name.as_bytes());
+    pub fn single_header(&self, name: impl AsRef<[u8]>) -> Option<&'a [u8]> {
+        let mut values = self.headers.iter().filter(|(other, _)| *other == name.as_ref());
         match (values.next(), values.next()) {
             (Some((_, value)), None) => Some(value),
             _ => None,
@@ -76,12 +76,8 @@ impl<'a> Request<'a> {
 
 /// CGI-like interfaces cannot tell `_` from `-` in a header's name, so neither does this.
 fn is_override(name: &[u8]) -> bool {
-    let name = if name.contains(&b'_') {
-        Cow::Owned(name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect())
-    } else {
-        Cow::Borrowed(name)
-    };
-    OVERRIDE_HEADERS.contains(&&*name)
+    let same = |(one, other): (&u8, &u8)| one == other || (*one == b'_' && *other == b'-');
+    OVERRIDE_HEADERS.iter().any(|other| other.len() == name.len() && name.iter().zip(*other).all(same))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `Retry-After`: how long a refused client is told to wait, and what becomes of those who do not.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
 
 use crate::{request::Request, snapshot::RetryPolicy, time::Timestamp};
 
@@ -17,7 +19,7 @@ const MAX_DOUBLINGS: u32 = 20;
 /// asks for. `address` may carry a port, which does not count.
 pub fn client(request: &Request<'_>, address: &[u8]) -> u64 {
     let port = address.iter().rposition(|&byte| byte == b':').unwrap_or(address.len());
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     address.get(..port).hash(&mut hasher);
     request.method.hash(&mut hasher);
     request.target.hash(&mut hasher);
@@ -29,7 +31,7 @@ pub fn client(request: &Request<'_>, address: &[u8]) -> u64 {
 
 /// A number that differs from client to client and from time to time.
 pub fn spread(client: u64, now_ns: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     (client, now_ns).hash(&mut hasher);
     hasher.finish()
 }

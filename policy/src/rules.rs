@@ -6,12 +6,10 @@
 //! a rule asks for. A request is looked up once per router that can concern it, which its own
 //! method and headers bound, and the most specific of the winners decides.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::fmt;
 
 use path_tree::PathTree;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::{
     pattern::{Pattern, Rank},
@@ -26,12 +24,13 @@ pub struct RuleIndex(pub usize);
 /// Rules of one surface, ready to be looked up.
 #[derive(Default)]
 pub struct RuleTable {
-    /// The values are rule indices. (One type for all routers keeps one copy of their code in the module.)
-    routers: HashMap<RouterKey, PathTree<usize>>,
+    /// By method: the rules that ask for no header.
+    unconditional: Vec<Routers>,
+    conditional: HashMap<(MethodId, ConditionId), Routers>,
     /// By rule: how specific its path is, and whether it speaks of any method.
     ranks: Vec<(Rank, bool)>,
-    methods: HashMap<String, MethodId>,
-    headers: HashMap<String, HeaderValues>,
+    methods: HashMap<Box<[u8]>, MethodId>,
+    headers: HashMap<Box<[u8]>, HeaderValues>,
 }
 
 /// A method that some rule names, or [`OTHER_METHODS`].
@@ -44,11 +43,11 @@ const OTHER_METHODS: MethodId = MethodId(0);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ConditionId(usize);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct RouterKey {
-    strictness: Strictness,
-    method: MethodId,
-    condition: Option<ConditionId>,
+/// From paths to rules, by their index. (One type for all routers keeps one copy of their code in the module.)
+#[derive(Default)]
+struct Routers {
+    generous: Option<PathTree<usize>>,
+    exact: Option<PathTree<usize>>,
 }
 
 /// How a rule's path and header are compared; what stops comes first where claims are equal.
@@ -93,8 +92,9 @@ impl RuleTable {
         let mut build = Build::default();
         for method in rules.iter().flat_map(|rule| &rule.methods) {
             let next = MethodId(build.table.methods.len() + 1);
-            build.table.methods.entry(method.clone()).or_insert(next);
+            build.table.methods.entry(Box::from(method.as_bytes())).or_insert(next);
         }
+        build.table.unconditional.resize_with(build.table.methods.len() + 1, Routers::default);
         let mut patterns = Vec::with_capacity(rules.len());
         for (at, rule) in rules.iter().enumerate() {
             let at = RuleIndex(at);
@@ -126,29 +126,13 @@ impl RuleTable {
         search.consider(Strictness::Generous, None);
         search.consider(Strictness::Exact, None);
         if !self.headers.is_empty() {
-            for &(name, value) in request.headers() {
-                let Ok(name) = std::str::from_utf8(name) else { continue };
-                let Some(values) = self.headers.get(name) else { continue };
-                let value = std::str::from_utf8(value).unwrap_or_default();
-                search.consider_all(Strictness::Generous, values.any);
-                let folded_value = value.trim().to_ascii_lowercase();
-                search.consider_all(
-                    Strictness::Generous,
-                    values.folded.get(&folded_value).into_iter().flatten().copied(),
-                );
-                // Of a repeated header, origins may take the first value, the last, or both.
-                if request.single_header(name).is_some() {
-                    search.consider_all(Strictness::Exact, values.any);
-                    search.consider_all(Strictness::Exact, values.exact.get(value).copied());
-                }
-            }
+            search.consider_headers(request);
         }
         search.best.map(|(_, rule)| rule)
     }
 
     fn method(&self, method: &[u8]) -> MethodId {
-        let known = std::str::from_utf8(method).ok().and_then(|method| self.methods.get(method));
-        known.copied().unwrap_or(OTHER_METHODS)
+        self.methods.get(method).copied().unwrap_or(OTHER_METHODS)
     }
 }
 
@@ -161,6 +145,22 @@ struct Search<'t, 'p> {
 }
 
 impl Search<'_, '_> {
+    fn consider_headers(&mut self, request: &Request<'_>) {
+        for &(name, value) in request.headers() {
+            let Some(values) = self.table.headers.get(name) else { continue };
+            let value = std::str::from_utf8(value).unwrap_or_default();
+            self.consider_all(Strictness::Generous, values.any);
+            let folded_value = value.trim().to_ascii_lowercase();
+            let folded = values.folded.get(&folded_value).into_iter().flatten().copied();
+            self.consider_all(Strictness::Generous, folded);
+            // Of a repeated header, origins may take the first value, the last, or both.
+            if request.single_header(name).is_some() {
+                self.consider_all(Strictness::Exact, values.any);
+                self.consider_all(Strictness::Exact, values.exact.get(value).copied());
+            }
+        }
+    }
+
     fn consider_all(&mut self, strictness: Strictness, conditions: impl IntoIterator<Item = ConditionId>) {
         for condition in conditions {
             self.consider(strictness, Some(condition));
@@ -168,9 +168,16 @@ impl Search<'_, '_> {
     }
 
     fn consider(&mut self, strictness: Strictness, condition: Option<ConditionId>) {
-        let key = RouterKey { strictness, method: self.method, condition };
-        let path = if strictness == Strictness::Exact { self.path } else { self.folded };
-        let Some(found) = self.table.routers.get(&key).and_then(|router| router.find(path)) else { return };
+        let routers = match condition {
+            None => self.table.unconditional.get(self.method.0),
+            Some(condition) => self.table.conditional.get(&(self.method, condition)),
+        };
+        let Some(routers) = routers else { return };
+        let (router, path) = match strictness {
+            Strictness::Generous => (&routers.generous, self.folded),
+            Strictness::Exact => (&routers.exact, self.path),
+        };
+        let Some(found) = router.as_ref().and_then(|router| router.find(path)) else { return };
         let rule = RuleIndex(*found.0);
         let Some((rank, of_any_method)) = self.table.ranks.get(rule.0) else { return };
         let claim =
@@ -228,11 +235,20 @@ impl Build {
         if strictness == Strictness::Generous {
             topic.template = pattern.folded().template();
         }
-        let key = RouterKey { strictness, method: topic.method, condition: topic.condition };
-        if !self.routed.contains(&(topic.clone(), strictness)) {
-            let _ = self.table.routers.entry(key).or_default().insert(&topic.template, at.0);
-            self.routed.insert((topic, strictness));
+        if self.routed.contains(&(topic.clone(), strictness)) {
+            return;
         }
+        let routers = match topic.condition {
+            None => self.table.unconditional.get_mut(topic.method.0),
+            Some(condition) => Some(self.table.conditional.entry((topic.method, condition)).or_default()),
+        };
+        let Some(routers) = routers else { return };
+        let router = match strictness {
+            Strictness::Generous => &mut routers.generous,
+            Strictness::Exact => &mut routers.exact,
+        };
+        let _ = router.get_or_insert_default().insert(&topic.template, at.0);
+        self.routed.insert((topic, strictness));
     }
 
     fn topics(&mut self, rule: &Rule, pattern: &Pattern) -> Vec<Topic> {
@@ -245,12 +261,15 @@ impl Build {
         if rule.methods.is_empty() {
             self.table.methods.values().copied().chain([OTHER_METHODS]).collect()
         } else {
-            rule.methods.iter().filter_map(|method| self.table.methods.get(method).copied()).collect()
+            rule.methods
+                .iter()
+                .filter_map(|method| self.table.methods.get(method.as_bytes()).copied())
+                .collect()
         }
     }
 
     fn condition(&mut self, header: &HeaderCondition) -> ConditionId {
-        let values = self.table.headers.entry(header.name.clone()).or_default();
+        let values = self.table.headers.entry(Box::from(header.name.as_bytes())).or_default();
         let fresh = ConditionId(self.conditions);
         let id = match &header.value {
             None => *values.any.get_or_insert(fresh),

@@ -1,8 +1,7 @@
 //! All surfaces of a snapshot, compiled: from host and path to the surface, from there to the rule.
 
-use std::collections::HashSet;
-
 use path_tree::PathTree;
+use rustc_hash::FxHashSet as HashSet;
 
 use crate::{
     error::SnapshotError,
@@ -29,7 +28,7 @@ pub struct SurfaceIndex(pub usize);
 #[derive(Default)]
 pub struct Surfaces {
     surfaces: Vec<CompiledSurface>,
-    by_host: HostMap<PathTree<usize>>,
+    by_host: HostMap<Prefixes>,
     stopped_methods: HashSet<String>,
     stops_all_methods: bool,
 }
@@ -66,7 +65,7 @@ impl Surfaces {
             return Err(SnapshotError::new("surfaces", format!("{rules} rules in all; at most {MAX_RULES}")));
         }
         let mut compiled = Self::default();
-        let mut names = HashSet::new();
+        let mut names = HashSet::default();
         let mut prefixes: HostMap<Vec<(String, SurfaceIndex)>> = HostMap::default();
         for (at, surface) in surfaces.iter().enumerate() {
             let place = |field: &str| format!("surfaces[{at}].{field}");
@@ -104,7 +103,7 @@ impl Surfaces {
             let (name, mode) = (surface.name.clone(), surface.mode);
             compiled.surfaces.push(CompiledSurface { name, mode, table, sayings });
         }
-        compiled.by_host = prefixes.map(|prefixes| prefix_router(&prefixes));
+        compiled.by_host = prefixes.map(|prefixes| Prefixes::compile(&prefixes));
         for (at, surface) in surfaces.iter().enumerate() {
             compiled.check_reachable(SurfaceIndex(at), surface, surfaces)?;
         }
@@ -114,8 +113,7 @@ impl Surfaces {
     /// The surface that a host and path belong to: the narrowest host first, then the longest prefix.
     /// Both are in lower case.
     pub fn find(&self, host: &str, folded_path: &str) -> Option<SurfaceIndex> {
-        let found = |router: &PathTree<usize>| Some(SurfaceIndex(*router.find(folded_path)?.0));
-        self.by_host.covering(host).find_map(found)
+        self.by_host.find_covering(host, |prefixes| prefixes.find(folded_path))
     }
 
     /// A surface by its index.
@@ -182,15 +180,35 @@ fn host_patterns(surface: &Surface) -> impl Iterator<Item = Option<&str>> {
     surface.hosts.iter().map(|host| Some(host.as_str())).chain(any)
 }
 
-fn prefix_router(prefixes: &[(String, SurfaceIndex)]) -> PathTree<usize> {
-    let mut router = PathTree::new();
-    for (prefix, at) in prefixes {
-        let Ok(below) = Pattern::parse(prefix.trim_end_matches('/'), "/{*rest}") else { continue };
-        for pattern in below.lenient().iter().chain([&below]) {
-            let _ = router.insert(&pattern.template(), at.0);
+/// The surfaces of one host by their path prefix.
+#[derive(Default)]
+struct Prefixes {
+    /// The surface of all paths that no longer prefix claims.
+    root: Option<SurfaceIndex>,
+    below: Option<PathTree<usize>>,
+}
+
+impl Prefixes {
+    fn compile(prefixes: &[(String, SurfaceIndex)]) -> Self {
+        let mut compiled = Self::default();
+        for (prefix, at) in prefixes {
+            if prefix == "/" {
+                compiled.root = Some(*at);
+                continue;
+            }
+            let Ok(below) = Pattern::parse(prefix, "/{*rest}") else { continue };
+            let router = compiled.below.get_or_insert_default();
+            for pattern in below.lenient().iter().chain([&below]) {
+                let _ = router.insert(&pattern.template(), at.0);
+            }
         }
+        compiled
     }
-    router
+
+    fn find(&self, folded_path: &str) -> Option<SurfaceIndex> {
+        let below = self.below.as_ref().and_then(|router| router.find(folded_path));
+        below.map(|(at, _)| SurfaceIndex(*at)).or(self.root)
+    }
 }
 
 fn check_name(name: &SurfaceName) -> Result<(), String> {

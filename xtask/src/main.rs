@@ -7,6 +7,7 @@ mod node;
 mod progress;
 mod run;
 mod slim;
+mod tally;
 mod tools;
 mod workspace;
 

@@ -1,7 +1,7 @@
 //! Runs what the other modules prepared: the tests, the demo and the benchmark.
 //!
 //! What runs finds the real parts in its environment: `QUIESCE_WASM` (the module as it ships),
-//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and for the benchmark `QUIESCE_NOOP_WASM`.
+//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that does nothing).
 
 use std::{
     os::unix::process::CommandExt,
@@ -9,11 +9,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     envoy, filter, node,
     progress::step,
+    tally::Tally,
     workspace::{WASM_TARGET, Workspace},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
     let wasm = filter::build(ws)?;
+    let noop = filter::build_noop(ws)?;
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
 
     step("building the companion and the tests", || {
@@ -29,29 +31,41 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     })?;
     let companion = ws.target("debug/quiesce");
 
-    step("running the tests", || {
+    let mut native = Tally::default();
+    let ran = step("running the tests", || {
         let chosen = args.iter().any(|arg| arg == "-p" || arg.starts_with("--package"));
         let whole = if chosen { None } else { Some("--workspace") };
-        Ok(ws
-            .cargo()
-            .arg("test")
-            .args(whole)
-            .args(args)
-            .env("QUIESCE_WASM", &wasm)
-            .env("QUIESCE_BIN", &companion)
-            .env("ENVOY_BIN", &envoy)
-            .run()?)
-    })?;
-
-    let Some(runner) = runner else { return Ok(()) };
-    step(format_args!("running policy's tests on {WASM_TARGET}, in Node"), || {
-        Ok(ws
-            .cargo()
-            .args(["test", "--package", "quiesce-policy", "--tests", "--target", WASM_TARGET])
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner.program)
-            .env("PATH", &runner.path)
-            .run()?)
-    })
+        native.run(
+            ws.cargo()
+                .arg("test")
+                .args(whole)
+                .args(args)
+                .env("QUIESCE_WASM", &wasm)
+                .env("QUIESCE_NOOP_WASM", &noop)
+                .env("QUIESCE_BIN", &companion)
+                .env("ENVOY_BIN", &envoy),
+        )
+    });
+    // The last line of standard output is the sum, however it ends: each suite closes with its own.
+    let Some(runner) = runner.filter(|_| ran.is_ok()) else {
+        println!("{native}");
+        return ran;
+    };
+    let mut on_wasm = Tally::default();
+    let ran = step(format_args!("running policy's tests on {WASM_TARGET}, in Node"), || {
+        on_wasm.run(
+            ws.cargo()
+                .args(["test", "--package", "quiesce-policy", "--tests", "--target", WASM_TARGET])
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner.program)
+                .env("PATH", &runner.path),
+        )?;
+        if on_wasm.ran() == 0 {
+            bail!("policy has no test that runs on {WASM_TARGET}, which is where it runs in Envoy");
+        }
+        Ok(())
+    });
+    println!("{}", native + on_wasm);
+    ran
 }
 
 /// The demo, with `args` of its own. Does not return when it could be started.

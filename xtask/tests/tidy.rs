@@ -144,18 +144,6 @@ fn the_documents_are_there() {
 }
 
 #[test]
-fn policy_is_tested_on_wasm() {
-    let on_wasm = files()
-        .iter()
-        .any(|file| file.path.starts_with("policy/tests/") && file.text.contains("wasm_bindgen_test"));
-    check(
-        "policy has tests that run on wasm32",
-        "that is where it runs in Envoy, and a runner that finds no test does not fail",
-        (!on_wasm).then(|| "policy/tests: no `wasm_bindgen_test`".to_owned()),
-    );
-}
-
-#[test]
 fn arrows_between_crates_point_one_way() {
     // Who may depend on which crates of the workspace. Tools and tests are at the end of all arrows.
     let allowed = BTreeMap::from([

@@ -3,7 +3,7 @@
 //! What it must never do is say that writes are at rest when one may still be running. So whatever
 //! cannot be known is a reason why the barrier does not hold, and is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quiesce_policy::snapshot::{EnforcerId, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -183,9 +183,9 @@ pub fn evaluate(question: &Question<'_>) -> Barrier {
         let before = cut_before.get(&(member.id.as_str(), member.instance.as_str())).copied();
         barrier.add(member, before);
     }
+    let known: BTreeSet<_> = question.members.iter().map(|member| (&member.id, &member.instance)).collect();
     for entry in question.roster {
-        let known = |member: &Member| member.id == entry.id && member.instance == entry.instance;
-        if !question.members.iter().any(known) {
+        if !known.contains(&(&entry.id, &entry.instance)) {
             let message = "was forgotten after the window began: the proof says nothing of its writes";
             barrier.note(Weight::Warning, Some(&entry.id), message);
         }

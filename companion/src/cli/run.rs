@@ -20,7 +20,7 @@ use super::{
     wait::wait_for_barrier,
     window::{WindowArgs, announce, wait_limit},
 };
-use crate::{config::Period, event::EventKind, signals::Signals, view::WindowView, windows::Phase};
+use crate::{config::Period, event::EventKind, signals::Signals, view::WindowView};
 
 /// Shells' code for a command that cannot be executed, and for one that is not found.
 const CANNOT_EXECUTE: u8 = 126;
@@ -69,6 +69,8 @@ pub async fn run(context: &Context, args: Args) -> Result<ExitCode, CliError> {
         Ok(window) => window,
         Err(error) if code != 0 => {
             context.printer.line(format!("{BAD}{}{BAD:#}", error.message));
+            let failed = serde_json::json!({ "command_exit_code": code, "thaw": error.to_json() });
+            context.printer.document(&failed)?;
             return Ok(ExitCode::from(code));
         }
         Err(error) => return Err(error),
@@ -82,6 +84,7 @@ pub async fn run(context: &Context, args: Args) -> Result<ExitCode, CliError> {
 /// not covered to its end, which is a failure of its own.
 async fn thaw(client: &Client, id: &WindowId) -> Result<WindowView, CliError> {
     let began = Instant::now();
+    let mut unanswered = false;
     loop {
         let error = match client.thaw(id).await {
             Ok(window) => return Ok(window),
@@ -89,10 +92,10 @@ async fn thaw(client: &Client, id: &WindowId) -> Result<WindowView, CliError> {
         };
         match error.kind {
             ErrorKind::Unreachable if began.elapsed() < THAW_LIMIT => {
+                unanswered = true;
                 tokio::time::sleep(THAW_PAUSE).await;
             }
-            // An answer that got lost on the way: it was ours if the window was not proven to end otherwise.
-            ErrorKind::Conflict => return Err(early_end(client, id, error).await),
+            ErrorKind::Conflict => return early_end(client, id, error, unanswered).await,
             _ => {
                 let message = format!("window {id} could not be thawed: {}", error.message);
                 return Err(CliError { message, ..error }.hint(format!(
@@ -103,16 +106,25 @@ async fn thaw(client: &Client, id: &WindowId) -> Result<WindowView, CliError> {
     }
 }
 
-async fn early_end(client: &Client, id: &WindowId, error: CliError) -> CliError {
-    let Ok(window) = client.window(id).await else { return error };
-    let Some(ended) = window.ended.filter(|_| window.phase != Phase::Cancelled) else { return error };
+/// The window is over. If a thaw of ours went unanswered, it may have been that which ended it.
+async fn early_end(
+    client: &Client,
+    id: &WindowId,
+    error: CliError,
+    unanswered: bool,
+) -> Result<WindowView, CliError> {
+    let window = client.window(id).await.map_err(|_| error.clone())?;
+    let Some(ended) = window.ended.clone() else { return Err(error) };
+    if unanswered && ended.how != EventKind::Lapsed {
+        return Ok(window);
+    }
     let how = if ended.how == EventKind::Lapsed { "its lease ran out" } else { "it was thawed" };
     let message = format!(
         "writes were open again before the command ended: {how} (by {}) at {}",
         ended.by,
         at(ended.at)
     );
-    CliError::new(ErrorKind::NotProven, message)
+    Err(CliError::new(ErrorKind::NotProven, message))
 }
 
 /// Runs the command, hands signals on to it, and tells the exit code that stands for how it ended.

@@ -44,8 +44,14 @@ impl std::fmt::Display for Summary {
             Mode::Enforce => "enforce",
             Mode::Observe => "observe",
         };
-        write!(f, "{surfaces} surfaces, {rules} rules, {tokens} tokens, mode {mode}, listening on {listen}")
+        let (surfaces, rules) = (count(*surfaces, "surface"), count(*rules, "rule"));
+        let tokens = count(*tokens, "token");
+        write!(f, "{surfaces}, {rules}, {tokens}, mode {mode}, listening on {listen}")
     }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The snapshot that a configuration makes as long as there is no window and no signing key.

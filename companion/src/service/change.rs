@@ -1,6 +1,9 @@
 //! Changes to windows: checked, committed, published.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use quiesce_policy::{
     Policy,
@@ -163,7 +166,7 @@ impl Service {
     /// The windows, to be changed by one at a time.
     pub(super) async fn desk(&self) -> Result<tokio::sync::MutexGuard<'_, Desk>, ServiceError> {
         let mut desk = self.desk.lock().await;
-        if desk.stale {
+        if self.desk_is_stale.load(Ordering::Acquire) {
             let loaded = self.store.load().await?;
             let mut windows: std::collections::BTreeMap<_, _> = loaded
                 .windows
@@ -175,8 +178,8 @@ impl Service {
                 window.began = desk.windows.get(id).and_then(|known| known.began);
             }
             desk.windows = windows;
-            desk.stale = false;
             self.publish(&desk, loaded.version)?;
+            self.desk_is_stale.store(false, Ordering::Release);
         }
         Ok(desk)
     }
@@ -200,7 +203,8 @@ impl Service {
         let committed = match self.store.commit(change).await {
             Ok(committed) => committed,
             Err(error) => {
-                desk.stale = true;
+                self.desk_is_stale.store(true, Ordering::Release);
+                self.stir();
                 return Err(error.into());
             }
         };

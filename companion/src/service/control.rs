@@ -1,7 +1,7 @@
 //! What happens by itself: windows begin, barriers hold, leases run out.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -109,7 +109,7 @@ impl Service {
             .filter(|open| self.due(open, now).is_some())
             .map(|open| open.id().clone())
             .collect();
-        if due.is_empty() {
+        if due.is_empty() && !self.desk_is_stale.load(Ordering::Acquire) {
             return Ok(());
         }
         let mut desk = self.desk().await?;

@@ -8,7 +8,7 @@ mod registry;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -42,6 +42,8 @@ pub struct Service {
     observed_surfaces: Vec<String>,
     /// What changes are made to. Held over the commit, so that changes come one after the other.
     desk: tokio::sync::Mutex<Desk>,
+    /// A commit failed, and it is not known whether it took effect: what is on disk must be read again.
+    desk_is_stale: AtomicBool,
     published: watch::Sender<Arc<Published>>,
     fleet: Mutex<Fleet>,
     /// Counts what a barrier looks at.
@@ -57,8 +59,6 @@ pub struct Service {
 #[derive(Debug, Default)]
 struct Desk {
     windows: BTreeMap<WindowId, OpenWindow>,
-    /// A commit failed, and it is not known whether it took effect: read again what is on disk.
-    stale: bool,
 }
 
 /// A snapshot as enforcers get it, and the windows that made it.
@@ -102,6 +102,7 @@ impl Service {
             signer,
             observed_surfaces,
             desk: tokio::sync::Mutex::default(),
+            desk_is_stale: AtomicBool::new(false),
             published: watch::Sender::new(Arc::new(nothing)),
             fleet: Mutex::new(Fleet::restore(loaded.fleet, Instant::now())),
             stirred: watch::Sender::new(0),

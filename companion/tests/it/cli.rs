@@ -1,7 +1,10 @@
 //! What commands print, for people and as JSON, and with what codes they exit.
 
+use std::process::Stdio;
+
 use quiesce::windows::Phase;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::{
     command::{Serve, command, run},
@@ -286,8 +289,8 @@ hint: window WINDOW stays in force; `quiesce thaw WINDOW` opens writes again, `q
 async fn an_interrupted_wait_says_what_it_leaves() {
     let (serve, _dir) = serve().await;
     let mut child = command(&["freeze", "--for", "10m", "--wait"]);
-    child.env("QUIESCE_URL", &serve.url).stdout(std::process::Stdio::piped());
-    let child = child.stderr(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    child.env("QUIESCE_URL", &serve.url).stdout(Stdio::piped());
+    let child = child.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let id = serve.api().until(Phase::Freezing).await;
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -299,6 +302,26 @@ async fn an_interrupted_wait_says_what_it_leaves() {
         "{stderr}"
     );
     assert_eq!(serve.api().status().await.windows.len(), 1);
+}
+
+#[tokio::test]
+async fn status_can_be_watched() {
+    let (serve, _dir) = serve().await;
+    let mut watch = command(&["status", "--watch", "--output", "json"]);
+    watch.env("QUIESCE_URL", &serve.url).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = watch.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    assert_eq!(next().await["windows"], json!([]));
+    let window = serve.api().create(json!({})).await;
+    assert_eq!(next().await["windows"][0]["id"], json!(window.id));
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = tokio::time::timeout(LIMIT, child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
 }
 
 #[tokio::test]
@@ -366,7 +389,7 @@ async fn a_good_configuration_is_summed_up() {
         .unwrap();
     let output = run(command(&["config", "check"]).current_dir(dir.path())).await;
     insta::assert_snapshot!(output.redacted(), @r#"
-ok quiesce.yaml: 1 surfaces, 1 rules, 0 tokens, mode observe, listening on ADDRESS
+ok quiesce.yaml: 1 surface, 1 rule, 0 tokens, mode observe, listening on ADDRESS
 --- exit code 0
 "#);
     let missing = run(command(&["config", "check"]).current_dir(dir.path().parent().unwrap())).await;

@@ -88,7 +88,7 @@ async fn a_scheduled_window_travels_ahead_and_begins_by_itself() {
     let (companion, _dir) = Companion::start("{}").await;
     let mut enforcer = Enforcer::new(&companion.url, "edge-1", "1");
     enforcer.obey().await;
-    let starts_at = quiesce::clock::now().plus_ms(1_500);
+    let starts_at = quiesce::clock::now().plus_ms(4_000);
     let window = companion.create(json!({ "starts_at": starts_at, "duration_ms": 60_000 })).await;
     assert_eq!(window.phase, Phase::Scheduled);
     let ahead = enforcer.report().await.snapshot.unwrap();

@@ -14,6 +14,7 @@ mod cli_run;
 mod command;
 mod companion;
 mod enforcer;
+mod failing_store;
 mod faults;
 mod fleet;
 mod lifecycle;
