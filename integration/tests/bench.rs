@@ -1,5 +1,10 @@
 //! The benchmark runs; what it measures is not judged here.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::process::Command;
 

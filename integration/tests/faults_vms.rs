@@ -1,6 +1,11 @@
 //! What goes wrong inside one Envoy process, at moments that only a host of our own can choose: VMs
 //! that die, clocks that jump, snapshots that are none. Runs the module that ships.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 mod common;
 

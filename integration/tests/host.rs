@@ -1,5 +1,10 @@
 //! The Proxy-Wasm host itself: what it does for a module, and what it does not let pass.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use quiesce_integration::{
     artifacts,
