@@ -26,10 +26,10 @@ struct Args {
     quick: bool,
     /// Rounds in which every variant has its turn: many short ones, so that what else the machine does
     /// meets all variants alike.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 100)]
     rounds: usize,
     /// Requests of one turn.
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 400)]
     requests: u64,
     /// Freezes of which the time until they are proven is taken.
     #[arg(long, default_value_t = 300)]
