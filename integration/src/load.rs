@@ -117,37 +117,58 @@ impl Load {
     }
 }
 
-/// Sends `requests` requests in all over `profile.clients` connections and returns what came back.
-///
-/// # Errors
-/// When a client cannot connect.
-pub async fn send(profile: &Profile, requests: u64) -> Result<Tally> {
-    let mut clients = JoinSet::new();
-    let count = u64::try_from(profile.clients)?;
-    for index in 0..count {
-        let mut connection = connect(profile.addr).await?;
-        let profile = profile.clone();
-        let share = requests / count + u64::from(index < requests % count);
-        clients.spawn(async move {
-            let mut tally = Tally::default();
-            for _ in 0..share {
-                match exchange(&profile, &mut connection).await {
-                    Ok(status) => *tally.statuses.entry(status).or_default() += 1,
-                    Err(error) => tally.failures.push(format!("{error:#}")),
-                }
-            }
-            tally
-        });
-    }
-    let mut all = Tally::default();
-    while let Some(tally) = clients.join_next().await {
-        let tally = tally?;
-        for (status, count) in tally.statuses {
-            *all.statuses.entry(status).or_default() += count;
+/// Clients that send so many requests when told to, over connections that they keep in between.
+#[derive(Debug)]
+pub struct Clients {
+    profile: Profile,
+    connections: Vec<Connection>,
+}
+
+impl Clients {
+    /// Connects them.
+    ///
+    /// # Errors
+    /// When one cannot connect.
+    pub async fn connect(profile: Profile) -> Result<Self> {
+        let mut connections = Vec::new();
+        for _ in 0..profile.clients {
+            connections.push(connect(profile.addr).await?);
         }
-        all.failures.extend(tally.failures);
+        Ok(Self { profile, connections })
     }
-    Ok(all)
+
+    /// Sends `requests` requests in all and returns what came back.
+    ///
+    /// # Errors
+    /// When a client panics.
+    pub async fn send(&mut self, requests: u64) -> Result<Tally> {
+        let mut clients = JoinSet::new();
+        let count = u64::try_from(self.connections.len())?;
+        for (index, mut connection) in (0..count).zip(self.connections.drain(..)) {
+            let profile = self.profile.clone();
+            let share = requests / count + u64::from(index < requests % count);
+            clients.spawn(async move {
+                let mut tally = Tally::default();
+                for _ in 0..share {
+                    match exchange(&profile, &mut connection).await {
+                        Ok(status) => *tally.statuses.entry(status).or_default() += 1,
+                        Err(error) => tally.failures.push(format!("{error:#}")),
+                    }
+                }
+                (tally, connection)
+            });
+        }
+        let mut all = Tally::default();
+        while let Some(done) = clients.join_next().await {
+            let (tally, connection) = done?;
+            self.connections.push(connection);
+            for (status, count) in tally.statuses {
+                *all.statuses.entry(status).or_default() += count;
+            }
+            all.failures.extend(tally.failures);
+        }
+        Ok(all)
+    }
 }
 
 type Connection = SendRequest<Full<Bytes>>;

@@ -1,6 +1,11 @@
 //! The barrier under load: after `quiesce freeze --wait` no write reaches the origin until the thaw,
 //! and no read ever fails.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::time::{Duration, Instant};
 

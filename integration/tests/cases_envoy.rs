@@ -1,6 +1,11 @@
 //! The table of cases through real Envoy. Its clock cannot be set, so the snapshot's times are moved
 //! instead: what was the case's time becomes now.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 mod common;
 #[path = "common/tls.rs"]

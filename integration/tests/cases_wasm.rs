@@ -1,5 +1,10 @@
 //! The table of cases through the module that ships, at the table's own time.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 mod common;
 

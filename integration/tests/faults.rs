@@ -1,6 +1,11 @@
 //! What goes wrong around Envoy: the companion killed, Envoy restarted, snapshots that are none, with
 //! every real part in place. What goes wrong within one Envoy process is in `faults_vms`.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! The one table of cases, `policy/cases/http.json`, and how what was seen is compared with it.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::collections::BTreeMap;
 

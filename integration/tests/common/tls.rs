@@ -1,5 +1,10 @@
 //! Mutual TLS with certificates made on the spot: clients whose URI SAN is their identity.
-#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::sync::Arc;
 

@@ -98,6 +98,7 @@ fn cost(name: &str, vm: &mut Vm, head: &Head, status: u32) -> Result<Exact> {
         name: name.to_owned(),
         entries: each(entries),
         host_calls: each(host_calls.values().sum()),
+        by_name: host_calls.iter().map(|(name, total)| (*name, each(*total))).collect(),
         data_calls: each(data),
         fuel: each(fuel),
     })

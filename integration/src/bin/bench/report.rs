@@ -1,6 +1,7 @@
 //! The figures: a table for people, JSON for later.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -53,6 +54,8 @@ pub struct Exact {
     pub entries: f64,
     /// Host calls.
     pub host_calls: f64,
+    /// The same by name.
+    pub by_name: BTreeMap<&'static str, f64>,
     /// Those of them that hand data over.
     pub data_calls: f64,
     /// Fuel: about one a WebAssembly instruction.

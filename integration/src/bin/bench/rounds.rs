@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use quiesce_integration::{
     artifacts,
     envoy::{Envoy, Filter, Options, PluginConfig},
-    load::{self, Profile},
+    load::{Clients, Profile},
     origin::Origin,
     snapshots::Snapshots,
     wait,
@@ -58,13 +58,20 @@ pub async fn measure(report: &mut Report, rounds: usize, requests: u64) -> Resul
     until_in_force(&envoys[5]).await?;
 
     let mut turns = turns();
+    let mut clients = Vec::new();
+    for turn in &turns {
+        // Without a body: of a refused request that has one, Envoy closes the connection.
+        let (addr, method) = (envoys[turn.envoy].addr(), turn.method);
+        let profile = Profile { addr, method, target: "/items/1", body: "", clients: CLIENTS };
+        clients.push(Clients::connect(profile).await?);
+    }
     // A round to warm up, which does not count.
     for round in 0..=rounds {
         // Each round begins with another variant, so that none always follows the same one.
         for step in 0..turns.len() {
             let at = (round + step) % turns.len();
             let envoy = &envoys[turns[at].envoy];
-            let (cpu_us, requests_per_s) = take_turn(envoy, &turns[at], requests).await?;
+            let (cpu_us, requests_per_s) = take_turn(envoy, &mut clients[at], &turns[at], requests).await?;
             if round > 0 {
                 turns[at].cpu_us.push(cpu_us);
                 turns[at].requests_per_s.push(requests_per_s);
@@ -111,12 +118,9 @@ fn turns() -> Vec<Turn> {
     ]
 }
 
-async fn take_turn(envoy: &Envoy, turn: &Turn, requests: u64) -> Result<(f64, f64)> {
-    // Without a body: of a refused request that has one, Envoy closes the connection.
-    let profile =
-        Profile { addr: envoy.addr(), method: turn.method, target: "/items/1", body: "", clients: CLIENTS };
+async fn take_turn(envoy: &Envoy, clients: &mut Clients, turn: &Turn, requests: u64) -> Result<(f64, f64)> {
     let (cpu, began) = (envoy.cpu_time()?, Instant::now());
-    let tally = load::send(&profile, requests).await?;
+    let tally = clients.send(requests).await?;
     let (took, cpu) = (began.elapsed(), envoy.cpu_time()?.saturating_sub(cpu));
     let wrong = tally.other_than(&[turn.status]);
     ensure!(wrong.is_empty(), "{}: {wrong:?}", turn.name);
