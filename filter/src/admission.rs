@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use quiesce_policy::{
     Circumstances, Classified, Policy, Refusal, Request, Timestamp, Verdict,
-    reply::{self, BANNER_PATH, Reply},
+    reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry,
-    snapshot::{Action, Effect, Window},
+    snapshot::{Action, Effect, Epoch, Window, WindowId},
 };
 
 use crate::{
@@ -73,9 +73,11 @@ fn decide(
     request: &Request<'_>,
     classified: &Classified,
 ) -> Admission {
-    let now = host::now();
+    let now_ns = host::now_ns();
+    let now = host::timestamp(now_ns);
+    let refusing = Refusing { plugin, policy, request, classified, now_ns };
     if let Some(refusal) = unknown_state(plugin, now) {
-        return Admission::Answered(refuse_without_window(plugin, policy, request, classified, refusal, now));
+        return Admission::Answered(refusing.answer(refusal, None));
     }
     plugin.state.borrow_mut().look_at_latches(now);
     let latches = Rc::clone(plugin.state.borrow().latches());
@@ -100,10 +102,7 @@ fn decide(
             note(Outcome::Observed(refusal));
             Admission::Passed(None)
         }
-        Verdict::Refused(refusal, window) => {
-            let reply = refuse(plugin, policy, request, classified, refusal, window, now);
-            Admission::Answered(reply)
-        }
+        Verdict::Refused(refusal, window) => Admission::Answered(refusing.answer(refusal, Some(window))),
     }
 }
 
@@ -123,66 +122,71 @@ fn unknown_state(plugin: &Plugin, now: Timestamp) -> Option<Refusal> {
     }
 }
 
-fn refuse_without_window(
-    plugin: &Plugin,
-    policy: &Policy,
-    request: &Request<'_>,
-    classified: &Classified,
-    refusal: Refusal,
-    now: Timestamp,
-) -> Reply {
-    let retry_after_s = match refusal {
-        Refusal::Starting => STARTING_RETRY_S,
-        _ => wait(plugin, policy, request, None, now).retry_after_s,
-    };
-    note_refusal(plugin, policy, classified, refusal);
-    reply::refusal(refusal, None, retry_after_s, policy.status_page())
+/// A write that is refused.
+struct Refusing<'a> {
+    plugin: &'a Plugin,
+    policy: &'a Policy,
+    request: &'a Request<'a>,
+    classified: &'a Classified,
+    now_ns: u64,
 }
 
-fn refuse(
-    plugin: &Plugin,
-    policy: &Policy,
-    request: &Request<'_>,
-    classified: &Classified,
-    refusal: Refusal,
-    window: &Window,
-    now: Timestamp,
-) -> Reply {
-    let wait = wait(plugin, policy, request, window.ends_at, now);
-    let refusal = match refusal {
-        Refusal::ReadOnly if wait.over_budget => Refusal::RetryBudget,
-        other => other,
-    };
-    note_refusal(plugin, policy, classified, refusal);
-    reply::refusal(refusal, Some(window), wait.retry_after_s, policy.status_page())
+impl Refusing<'_> {
+    fn answer(&self, refusal: Refusal, window: Option<&Window>) -> Reply {
+        let wait = self.wait(window.and_then(|window| window.ends_at));
+        let (refusal, retry_after_s) = match refusal {
+            Refusal::ReadOnly if wait.over_budget => (Refusal::RetryBudget, wait.retry_after_s),
+            Refusal::Starting => (refusal, STARTING_RETRY_S),
+            other => (other, wait.retry_after_s),
+        };
+        self.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
+        log::debug!(
+            "refused: {} on {}, by {:?}",
+            refusal.code(),
+            self.policy.surface_name(self.classified.surface),
+            self.classified.basis
+        );
+        self.plugin.refusals.borrow_mut().reply(self.policy, refusal, window).after(retry_after_s)
+    }
+
+    fn wait(&self, ends_at: Option<Timestamp>) -> retry::Wait {
+        let address = host::property(&["source", "address"]).unwrap_or_default();
+        let client = retry::client(self.request, &address);
+        let entropy = retry::spread(client, self.now_ns);
+        let now = host::timestamp(self.now_ns);
+        self.plugin.ledger.borrow_mut().refuse(client, self.policy.retry(), now, ends_at, entropy)
+    }
 }
 
-fn note_refusal(plugin: &Plugin, policy: &Policy, classified: &Classified, refusal: Refusal) {
-    plugin.counters.borrow_mut().note(classified.surface, Outcome::Refused(refusal));
-    log::debug!(
-        "refused: {} on {}, by {:?}",
-        refusal.code(),
-        policy.surface_name(classified.surface),
-        classified.basis
-    );
+/// The answers to refused writes, each written once under one policy.
+#[derive(Default)]
+pub struct Refusals {
+    epoch: Epoch,
+    written: Vec<(Refusal, Option<WindowId>, RefusalReply)>,
 }
 
-fn wait(
-    plugin: &Plugin,
-    policy: &Policy,
-    request: &Request<'_>,
-    ends_at: Option<Timestamp>,
-    now: Timestamp,
-) -> retry::Wait {
-    let address = host::property(&["source", "address"]).unwrap_or_default();
-    let client = retry::client(request, &address);
-    let entropy = retry::spread(client, host::now_ns());
-    plugin.ledger.borrow_mut().refuse(client, policy.retry(), now, ends_at, entropy)
+impl Refusals {
+    fn reply(&mut self, policy: &Policy, refusal: Refusal, window: Option<&Window>) -> &RefusalReply {
+        if self.epoch != policy.epoch() {
+            self.epoch = policy.epoch();
+            self.written.clear();
+        }
+        let id = window.map(|window| &window.id);
+        let known = self.written.iter().position(|(reason, of, _)| *reason == refusal && of.as_ref() == id);
+        let at = known.unwrap_or_else(|| {
+            let reply = RefusalReply::new(refusal, window, policy.status_page());
+            self.written.push((refusal, id.cloned(), reply));
+            self.written.len() - 1
+        });
+        #[allow(clippy::indexing_slicing, reason = "found there, or just pushed")]
+        &self.written[at].2
+    }
 }
 
 fn is_banner(request: &Request<'_>) -> bool {
-    let path = request.target.split(|&byte| byte == b'?').next();
-    path == Some(BANNER_PATH) && matches!(request.method, b"GET" | b"HEAD")
+    let below = request.target.strip_prefix(BANNER_PATH);
+    below.is_some_and(|rest| matches!(rest.first(), None | Some(b'?')))
+        && matches!(request.method, b"GET" | b"HEAD")
 }
 
 fn banner(plugin: &Plugin, request: &Request<'_>) -> Reply {

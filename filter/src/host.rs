@@ -74,7 +74,12 @@ pub fn replace_shared(key: &str, read: &Shared, value: &[u8]) -> bool {
 
 /// The time on the proxy's clock.
 pub fn now() -> Timestamp {
-    Timestamp::from_unix_ms(now_ns() / 1_000_000)
+    timestamp(now_ns())
+}
+
+/// A reading of [`now_ns`] as policy has it.
+pub fn timestamp(now_ns: u64) -> Timestamp {
+    Timestamp::from_unix_ms(now_ns / 1_000_000)
 }
 
 /// The time on the proxy's clock, in nanoseconds since the Unix epoch: also what varies most from call to call.
@@ -107,7 +112,7 @@ pub fn request_headers() -> HeaderBlock {
 
 /// Answers the request instead of the origin.
 pub fn reply(reply: &Reply) {
-    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers = reply.headers.iter().map(|(name, value)| (*name, &**value)).collect();
     let sent = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
     log_failure("send_local_response", sent);
 }

@@ -13,6 +13,7 @@ use quiesce_policy::{
 };
 
 use crate::{
+    admission::Refusals,
     config::PluginConfig,
     counters::Counters,
     host::{self, Metric},
@@ -45,6 +46,8 @@ pub struct Plugin {
     pub counters: RefCell<Counters>,
     /// Clients that were refused.
     pub ledger: RefCell<RetryLedger>,
+    /// What refused clients are answered.
+    pub refusals: RefCell<Refusals>,
     /// When `boot: hold` gives up.
     pub boot_ends_at: Timestamp,
     /// Streams cut at a drain timeout, process-wide.
@@ -67,6 +70,7 @@ impl Plugin {
             in_flight: Rc::new(InFlight::new(slot).ok_or_else(missing)?),
             counters: RefCell::default(),
             ledger: RefCell::default(),
+            refusals: RefCell::default(),
             boot_ends_at: host::now().plus_ms(config.boot_timeout_ms),
             cut: Metric::counter("quiesce.cut").ok_or_else(missing)?,
             root_id,
@@ -80,8 +84,8 @@ impl Plugin {
 
     /// Looks at the epoch; counts made under the policy before belong to that one.
     pub fn look(&self) {
-        let before = Rc::clone(self.state.borrow().policy());
-        if self.state.borrow_mut().look() {
+        let before = self.state.borrow_mut().look();
+        if let Some(before) = before {
             self.counters.borrow_mut().flush(&before);
         }
     }

@@ -69,13 +69,14 @@ impl State {
         self.knowledge
     }
 
-    /// Looks at the epoch; says whether the policy has changed.
-    pub fn look(&mut self) -> bool {
+    /// Looks at the epoch; returns the policy before, if it has changed.
+    pub fn look(&mut self) -> Option<Rc<Policy>> {
         let epoch = self.epoch.get().unwrap_or(self.seen_epoch);
         if epoch == self.seen_epoch {
-            return false;
+            return None;
         }
         self.seen_epoch = epoch;
+        let before = Rc::clone(&self.policy);
         let bytes = host::shared(SNAPSHOT).value.unwrap_or_default();
         match read_snapshot(&bytes) {
             Ok(policy) => {
@@ -87,7 +88,7 @@ impl State {
                 self.knowledge = Knowledge::Lost;
             }
         }
-        true
+        Some(before)
     }
 
     /// Looks at the latches, and latches what the clock says has begun.

@@ -1,5 +1,7 @@
 //! The answers that an enforcer gives itself: refusals as problem details, and the banner.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::{
@@ -23,12 +25,21 @@ pub struct Reply {
     /// The HTTP status.
     pub status: u16,
     /// Header names in lower case, and values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body; the answer to HEAD has none.
     pub body: Vec<u8>,
 }
 
-/// Problem details (RFC 9457) with the members that Quiesce adds.
+/// The answer to refused writes but for the time to wait: written once, sent many times.
+#[derive(Clone, Debug)]
+pub struct RefusalReply {
+    status: u16,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body up to where the time to wait follows as its last member.
+    body_start: Vec<u8>,
+}
+
+/// Problem details (RFC 9457) with the members that Quiesce adds; `retry_after_s` follows as the last.
 #[derive(Serialize)]
 struct Problem<'a> {
     r#type: String,
@@ -36,7 +47,6 @@ struct Problem<'a> {
     status: u16,
     detail: String,
     code: &'static str,
-    retry_after_s: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<&'a WindowId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,49 +59,56 @@ struct Problem<'a> {
     contact: Option<&'a str>,
 }
 
-/// The answer to a refused write. `window` is the one that refuses it, if it is known.
-pub fn refusal(
-    refusal: Refusal,
-    window: Option<&Window>,
-    retry_after_s: u64,
-    status_page: Option<&str>,
-) -> Reply {
-    let status = refusal.status(window.map_or(RefusalStatus::Unavailable, |window| window.status));
-    let problem = Problem {
-        r#type: format!("urn:quiesce:problem:{}", refusal.code()),
-        title: refusal.title(),
-        status,
-        detail: detail(window, retry_after_s),
-        code: refusal.code(),
-        retry_after_s,
-        window: window.map(|window| &window.id),
-        reason: window.map(|window| window.reason.as_str()),
-        starts_at: window.map(|window| window.starts_at),
-        ends_at: window.and_then(|window| window.ends_at),
-        contact: window.and_then(|window| window.contact.as_deref()),
-    };
-    let mut headers = vec![
-        ("content-type", "application/problem+json".to_owned()),
-        ("retry-after", retry_after_s.to_string()),
-        ("cache-control", "no-store".to_owned()),
-    ];
-    if let Some(page) = status_page {
-        headers.push(("link", format!("<{page}>; rel=\"status\"")));
+impl RefusalReply {
+    /// The answer for one reason. `window` is the one that refuses, if it is known.
+    pub fn new(refusal: Refusal, window: Option<&Window>, status_page: Option<&str>) -> Self {
+        let status = refusal.status(window.map_or(RefusalStatus::Unavailable, |window| window.status));
+        let problem = Problem {
+            r#type: format!("urn:quiesce:problem:{}", refusal.code()),
+            title: refusal.title(),
+            status,
+            detail: detail(window),
+            code: refusal.code(),
+            window: window.map(|window| &window.id),
+            reason: window.map(|window| window.reason.as_str()),
+            starts_at: window.map(|window| window.starts_at),
+            ends_at: window.and_then(|window| window.ends_at),
+            contact: window.and_then(|window| window.contact.as_deref()),
+        };
+        let mut headers = vec![
+            ("content-type", Cow::Borrowed("application/problem+json")),
+            ("cache-control", Cow::Borrowed("no-store")),
+            // Envoy's own retries would only meet the same refusal.
+            ("x-envoy-ratelimited", Cow::Borrowed("true")),
+        ];
+        if let Some(page) = status_page {
+            headers.push(("link", Cow::Owned(format!("<{page}>; rel=\"status\""))));
+        }
+        let mut body_start = to_json(&problem);
+        body_start.pop();
+        body_start.extend_from_slice(b",\"retry_after_s\":");
+        Self { status, headers, body_start }
     }
-    // Envoy's own retries would only meet the same refusal.
-    headers.push(("x-envoy-ratelimited", "true".to_owned()));
-    Reply { status, headers, body: to_json(&problem) }
+
+    /// The answer to a client that shall wait so long; seconds.
+    pub fn after(&self, retry_after_s: u64) -> Reply {
+        let wait = retry_after_s.to_string();
+        let mut body = Vec::with_capacity(self.body_start.len() + wait.len() + 1);
+        body.extend_from_slice(&self.body_start);
+        body.extend_from_slice(wait.as_bytes());
+        body.push(b'}');
+        let mut headers = self.headers.clone();
+        headers.push(("retry-after", Cow::Owned(wait)));
+        Reply { status: self.status, headers, body }
+    }
 }
 
-fn detail(window: Option<&Window>, retry_after_s: u64) -> String {
-    let Some(window) = window else {
-        return format!("Nothing was written. Reads are served. Try again in {retry_after_s} s.");
-    };
-    let until = match window.ends_at {
-        Some(ends_at) => format!("until {ends_at}"),
-        None => "until further notice".to_owned(),
-    };
-    format!("Read-only {until}. Nothing was written. Reads are served. Try again in {retry_after_s} s.")
+fn detail(window: Option<&Window>) -> String {
+    match window.map(|window| window.ends_at) {
+        Some(Some(ends_at)) => format!("Read-only until {ends_at}. Nothing was written. Reads are served."),
+        Some(None) => "Read-only until further notice. Nothing was written. Reads are served.".to_owned(),
+        None => "Nothing was written. Reads are served.".to_owned(),
+    }
 }
 
 /// What the banner says.
@@ -146,8 +163,8 @@ pub fn banner(policy: &Policy, host: &Host<'_>, now: Timestamp, latches: &Latche
     let state = windows.iter().map(|window| window.state).max().unwrap_or(BannerState::Open);
     let banner = Banner { state, windows, status_page: policy.status_page() };
     let headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("cache-control", format!("public, max-age={BANNER_MAX_AGE_S}")),
+        ("content-type", Cow::Borrowed("application/json")),
+        ("cache-control", Cow::Owned(format!("public, max-age={BANNER_MAX_AGE_S}"))),
     ];
     Reply { status: 200, headers, body: to_json(&banner) }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use quiesce_policy::{
     Circumstances, Latches, Policy, Request, Timestamp, Verdict,
-    reply::{self, BANNER_PATH, Reply},
+    reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
 };
@@ -96,10 +96,8 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
         }
         Verdict::Refused(refusal, window) => {
             let wait = RetryLedger::default().refuse(1, policy.retry(), case.clock, window.ends_at, 7);
-            answered(
-                "refuse",
-                &reply::refusal(refusal, Some(window), wait.retry_after_s, policy.status_page()),
-            )
+            let reply = RefusalReply::new(refusal, Some(window), policy.status_page());
+            answered("refuse", &reply.after(wait.retry_after_s))
         }
     }
 }
