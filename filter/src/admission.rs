@@ -33,7 +33,7 @@ pub enum Admission {
 /// Decides about the request with these headers.
 pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock) -> Admission {
     plugin.look();
-    let request = Request::from_headers(headers.pairs());
+    let request = Request::read(headers);
     let policy = Rc::clone(plugin.state.borrow().policy());
     if is_banner(&request) {
         return Admission::Answered(banner(plugin, &request));

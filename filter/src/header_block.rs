@@ -1,5 +1,7 @@
 //! Headers as the host hands them over: one block of bytes, read in place.
 
+use quiesce_policy::Headers;
+
 /// All headers of a message, serialised as the Proxy-Wasm ABI has them: the number of pairs, the
 /// length of every name and value, then names and values, each with a zero byte behind it; numbers
 /// are 32 bits, little-endian.
@@ -11,26 +13,27 @@ impl HeaderBlock {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
+}
 
-    /// Names and values in their order; nothing if the block is cut short anywhere.
-    pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
-        self.read().unwrap_or_default()
+impl Headers for HeaderBlock {
+    fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> bool {
+        self.try_visit(each).is_some()
     }
+}
 
-    fn read(&self) -> Option<Vec<(&[u8], &[u8])>> {
+impl HeaderBlock {
+    fn try_visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> Option<()> {
         let (count, rest) = self.0.split_first_chunk()?;
-        let count = number(*count);
-        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let mut pairs = Vec::with_capacity(count);
+        let (lengths, text) = rest.split_at_checked(number(*count).checked_mul(8)?)?;
         let mut start = 0_usize;
         for lengths in lengths.chunks_exact(8) {
             let (name_bytes, value_bytes) = lengths.split_first_chunk()?;
             let name_end = start.checked_add(number(*name_bytes))?;
             let value_end = name_end.checked_add(number(*value_bytes.first_chunk()?))?.checked_add(1)?;
-            pairs.push((text.get(start..name_end)?, text.get(name_end + 1..value_end)?));
+            each(text.get(start..name_end)?, text.get(name_end + 1..value_end)?);
             start = value_end.checked_add(1)?;
         }
-        (start <= text.len()).then_some(pairs)
+        (start == text.len()).then_some(())
     }
 }
 
@@ -55,19 +58,26 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn reads_what_the_host_writes() {
-        let block = HeaderBlock::new(block(&[(":method", "GET"), ("empty", "")]));
-        assert_eq!(block.pairs(), [(&b":method"[..], &b"GET"[..]), (b"empty", b"")]);
-        assert!(HeaderBlock::new(Vec::new()).pairs().is_empty());
+    fn pairs(bytes: Vec<u8>) -> Option<Vec<(String, String)>> {
+        let block = HeaderBlock::new(bytes);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut pairs = Vec::new();
+        block.visit(&mut |name, value| pairs.push((text(name), text(value)))).then_some(pairs)
     }
 
     #[test]
-    fn a_block_cut_short_anywhere_is_no_block() {
+    fn reads_what_the_host_writes() {
+        let expected =
+            [(":method", "GET"), ("empty", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(pairs(block(&[(":method", "GET"), ("empty", "")])).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_block_cut_short_anywhere_is_not_whole() {
         let whole = block(&[(":method", "GET"), ("a", "b")]);
         for length in 0..whole.len() {
-            assert!(HeaderBlock::new(whole[..length].to_vec()).pairs().is_empty(), "{length}");
+            assert_eq!(pairs(whole[..length].to_vec()), None, "{length}");
         }
-        assert!(HeaderBlock::new(vec![255; 64]).pairs().is_empty());
+        assert_eq!(pairs(vec![255; 64]), None);
     }
 }

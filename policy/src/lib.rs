@@ -32,7 +32,7 @@ pub use crate::{
     path::Path,
     policy::{Basis, Circumstances, Classified, Policy, Verdict},
     refusal::Refusal,
-    request::{Request, Suspicion},
+    request::{Headers, Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
     surfaces::{CompiledSurface, SurfaceIndex, Surfaces},

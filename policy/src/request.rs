@@ -5,8 +5,23 @@ use crate::{
     path::{Path, query_names},
 };
 
+/// The headers of a request, wherever their host keeps them.
+pub trait Headers {
+    /// Shows every name, in lower case, with its value, in their order and with the pseudo-headers
+    /// (`:method`, `:path`, `:authority`). Returns whether these were all.
+    fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> bool;
+}
+
+impl Headers for Vec<(&[u8], &[u8])> {
+    fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> bool {
+        for (name, value) in self {
+            each(name, value);
+        }
+        true
+    }
+}
+
 /// A request as a proxy or server hands it over, before anything is believed about it.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// The method, as received.
     pub method: &'a [u8],
@@ -18,7 +33,7 @@ pub struct Request<'a> {
     pub path: Path<'a>,
     /// Why it can be no read, whatever the rules say.
     pub suspicion: Option<Suspicion>,
-    headers: Vec<(&'a [u8], &'a [u8])>,
+    headers: &'a dyn Headers,
 }
 
 /// What makes a request a write whatever its method and path.
@@ -28,17 +43,19 @@ pub enum Suspicion {
     MethodOverride,
     /// It asks to switch to another protocol, in which anything may follow.
     Upgrade,
+    /// Not all of its headers could be seen.
+    Incomplete,
 }
 
 /// Headers by which frameworks let clients override the method.
 const OVERRIDE_HEADERS: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 impl<'a> Request<'a> {
-    /// Takes in all headers with their pseudo-headers (`:method`, `:path`, `:authority`), names in lower case.
-    pub fn from_headers(headers: Vec<(&'a [u8], &'a [u8])>) -> Self {
+    /// Reads what policy looks at from the headers.
+    pub fn read(headers: &'a dyn Headers) -> Self {
         let (mut method, mut target, mut authority): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
         let mut suspicion = None;
-        for &(name, value) in &headers {
+        let whole = headers.visit(&mut |name, value| {
             // By the first byte, because most headers are none of these.
             match name.first() {
                 Some(b':') => match name {
@@ -52,25 +69,32 @@ impl<'a> Request<'a> {
                 Some(b'x') if is_override(name) => suspicion = Some(Suspicion::MethodOverride),
                 _ => {}
             }
-        }
+        });
         if query_names(target, "_method") {
             suspicion = Some(Suspicion::MethodOverride);
+        }
+        if !whole {
+            suspicion = Some(Suspicion::Incomplete);
         }
         Self { method, target, host: Host::read(authority), path: Path::read(target), suspicion, headers }
     }
 
-    /// All headers in their order, pseudo-headers included.
-    pub fn headers(&self) -> &[(&'a [u8], &'a [u8])] {
-        &self.headers
+    /// All headers, pseudo-headers included.
+    pub fn headers(&self) -> &'a dyn Headers {
+        self.headers
     }
 
     /// The value of a header that occurs exactly once.
     pub fn single_header(&self, name: impl AsRef<[u8]>) -> Option<&'a [u8]> {
-        let mut values = self.headers.iter().filter(|(other, _)| *other == name.as_ref());
-        match (values.next(), values.next()) {
-            (Some((_, value)), None) => Some(value),
-            _ => None,
-        }
+        let mut single = None;
+        let mut count = 0_usize;
+        self.headers.visit(&mut |other, value| {
+            if other == name.as_ref() {
+                single = Some(value);
+                count += 1;
+            }
+        });
+        single.filter(|_| count == 1)
     }
 }
 
@@ -85,7 +109,9 @@ mod tests {
     use super::*;
 
     fn suspicion(target: &str, header: &str) -> Option<Suspicion> {
-        Request::from_headers(vec![(b":path", target.as_bytes()), (header.as_bytes(), b"DELETE")]).suspicion
+        let headers: Vec<(&[u8], &[u8])> =
+            vec![(b":path", target.as_bytes()), (header.as_bytes(), b"DELETE")];
+        Request::read(&headers).suspicion
     }
 
     #[test]
@@ -110,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_repeated_header_is_no_single_header() {
-        let request = Request::from_headers(vec![(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]);
+        let headers: Vec<(&[u8], &[u8])> = vec![(b"a", b"1"), (b"b", b"2"), (b"a", b"3")];
+        let request = Request::read(&headers);
         assert_eq!(request.single_header("a"), None);
         assert_eq!(request.single_header("b"), Some(&b"2"[..]));
         assert_eq!(request.single_header("c"), None);

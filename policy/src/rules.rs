@@ -146,8 +146,8 @@ struct Search<'t, 'p> {
 
 impl Search<'_, '_> {
     fn consider_headers(&mut self, request: &Request<'_>) {
-        for &(name, value) in request.headers() {
-            let Some(values) = self.table.headers.get(name) else { continue };
+        request.headers().visit(&mut |name, value| {
+            let Some(values) = self.table.headers.get(name) else { return };
             let value = std::str::from_utf8(value).unwrap_or_default();
             self.consider_all(Strictness::Generous, values.any);
             let folded_value = value.trim().to_ascii_lowercase();
@@ -158,7 +158,7 @@ impl Search<'_, '_> {
                 self.consider_all(Strictness::Exact, values.any);
                 self.consider_all(Strictness::Exact, values.exact.get(value).copied());
             }
-        }
+        });
     }
 
     fn consider_all(&mut self, strictness: Strictness, conditions: impl IntoIterator<Item = ConditionId>) {

@@ -77,7 +77,7 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
     let mut pairs: Vec<(&[u8], &[u8])> =
         vec![(b":method", method.as_bytes()), (b":path", path.as_bytes()), (b":authority", host.as_bytes())];
     pairs.extend(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let request = Request::from_headers(pairs);
+    let request = Request::read(&pairs);
     let latches = Latches::new();
     if request.target.starts_with(BANNER_PATH) && method == "GET" {
         return answered("answer", &reply::banner(&policy, &request.host, case.clock, &latches));

@@ -136,7 +136,7 @@ proptest! {
         let mut headers: Vec<(&[u8], &[u8])> =
             vec![(b":method", method.as_bytes()), (b":path", path.as_bytes()), (b":authority", b"h")];
         headers.extend(op.map(|op| (&b"op"[..], op.as_bytes())));
-        let classified = policy.classify(&Request::from_headers(headers));
+        let classified = policy.classify(&Request::read(&headers));
 
         let speaking: Vec<&Rule> = rules.iter().filter(|rule| applies(rule, method, &path, op)).collect();
         let best = speaking.iter().map(|rule| rank(&rule.path)).min();
