@@ -85,6 +85,15 @@ fn default_boot_timeout_ms() -> u64 {
 }
 
 impl PluginConfig {
+    /// Whether no write passes before the first snapshot.
+    pub fn boots_closed(&self) -> bool {
+        match self.boot {
+            Boot::Hold => self.on_unreachable == OnUnreachable::Closed,
+            Boot::Open => false,
+            Boot::Closed => true,
+        }
+    }
+
     /// Reads the configuration; the error names the line, the column and what is wrong.
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let config: Self = serde_json::from_slice(json).map_err(|err| err.to_string())?;
@@ -106,8 +115,20 @@ mod tests {
         assert_eq!(config.boot, Boot::Hold);
         assert_eq!(config.boot_timeout_ms, 5000);
         assert_eq!(config.on_unreachable, OnUnreachable::Closed);
+        assert!(config.boots_closed());
         assert_eq!(config.sync_token.expose(), "t0ps3cret");
         assert!(!format!("{config:?}").contains("t0ps3cret"));
+    }
+
+    #[test]
+    fn says_whether_a_write_may_pass_before_the_first_snapshot() {
+        let boots_closed = |settings: &str| {
+            let json = format!(r#"{{"companion_cluster":"q","sync_token":"t",{settings}}}"#);
+            PluginConfig::read(json.as_bytes()).unwrap().boots_closed()
+        };
+        assert!(boots_closed(r#""boot":"closed","on_unreachable":"open""#));
+        assert!(!boots_closed(r#""boot":"hold","on_unreachable":"open""#));
+        assert!(!boots_closed(r#""boot":"open""#));
     }
 
     #[test]

@@ -190,6 +190,7 @@ impl Leader {
             cut: plugin.cut.get().unwrap_or(0),
             clock: host::now(),
             counters: plugin.counters.borrow_mut().report(),
+            boots_closed: plugin.config.boots_closed(),
             rejected: self.rejected.clone(),
             wait_ms,
         };

@@ -40,6 +40,9 @@ pub struct SyncRequest {
     /// Requests since the process started, by surface and outcome.
     #[serde(default)]
     pub counters: Vec<SurfaceCounters>,
+    /// No write passes here before the first snapshot: what boots into a window has admitted nothing.
+    #[serde(default)]
+    pub boots_closed: bool,
     /// The last snapshot that could not be used, if it came after the one applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<RejectedSnapshot>,

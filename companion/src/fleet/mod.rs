@@ -65,7 +65,8 @@ pub struct Entry {
     poll_ms: u64,
     open_polls: u32,
     hung_up: bool,
-    /// Windows that were in force in the first snapshot it was given, if it came without one.
+    /// Windows that were in force in the first snapshot it was given, if it came without one and let
+    /// no write pass before.
     born_under: BTreeSet<WindowId>,
     settled: BTreeSet<WindowId>,
     counters: Vec<SurfaceCounters>,
@@ -189,7 +190,11 @@ impl Fleet {
                 enforcer: request.enforcer.clone(),
                 first_seen: now,
                 last_seen: now,
-                born_under: if report.applied == Epoch(0) { in_force() } else { BTreeSet::new() },
+                born_under: if report.applied == Epoch(0) && request.boots_closed {
+                    in_force()
+                } else {
+                    BTreeSet::new()
+                },
                 report: Report::default(),
                 heard: None,
                 poll_ms: DEFAULT_POLL_MS,

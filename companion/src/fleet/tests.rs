@@ -79,6 +79,7 @@ fn request(id: &str, instance: &str) -> SyncRequest {
         cut: 0,
         clock: T0,
         counters: Vec::new(),
+        boots_closed: true,
         rejected: None,
         wait_ms: WAIT_MS,
     }
@@ -160,9 +161,11 @@ fn a_window_it_booted_under_must_have_been_in_force_in_its_first_snapshot() {
     scene.fleet.report(booting("1"), in_force, now, at).unwrap();
     scene.fleet.report(booting("2"), BTreeSet::new, now, at).unwrap();
     scene.fleet.report(request("a", "3"), in_force, now, at).unwrap();
+    let open = SyncRequest { boots_closed: false, ..booting("4") };
+    scene.fleet.report(open, in_force, now, at).unwrap();
     let window = window(T0, Vec::new());
-    let booted = ["1", "2", "3"].map(|instance| scene.member(&window, instance).booted_into_window);
-    assert_eq!(booted, [true, false, false]);
+    let booted = ["1", "2", "3", "4"].map(|instance| scene.member(&window, instance).booted_into_window);
+    assert_eq!(booted, [true, false, false, false], "the fourth may have let writes pass before");
 }
 
 #[test]

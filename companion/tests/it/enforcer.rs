@@ -46,6 +46,7 @@ impl Enforcer {
             cut: 0,
             clock: Timestamp::from_unix_ms(0),
             counters: Vec::new(),
+            boots_closed: true,
             rejected: None,
             wait_ms: 0,
         };

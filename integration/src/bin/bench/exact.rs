@@ -130,8 +130,11 @@ fn native_look_ups(many: usize, few: usize) -> Result<(f64, f64)> {
         for (policy, path, took) in &mut subjects {
             let began = Instant::now();
             for _ in 0..LOOK_UPS {
-                let headers: Vec<(&[u8], &[u8])> =
-                    vec![(b":method", b"POST"), (b":path", path.as_bytes()), (b":authority", HOST.as_bytes())];
+                let headers: Vec<(&[u8], &[u8])> = vec![
+                    (b":method", b"POST"),
+                    (b":path", path.as_bytes()),
+                    (b":authority", HOST.as_bytes()),
+                ];
                 let request = Request::read(&headers);
                 black_box(policy.classify(black_box(&request)));
             }
