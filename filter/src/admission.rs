@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use quiesce_policy::{
     Circumstances, Classified, Policy, Refusal, Request, Timestamp, Verdict,
-    reply::{self, BANNER_PATH, RefusalReply, Reply},
+    reply::{self, BANNER_PATH, Reply},
     retry,
-    snapshot::{Action, Effect, Epoch, Window, WindowId},
+    snapshot::{Action, Effect, Window},
 };
 
 use crate::{
@@ -155,31 +155,6 @@ impl Refusing<'_> {
         let entropy = retry::spread(client, self.now_ns);
         let now = host::timestamp(self.now_ns);
         self.plugin.ledger.borrow_mut().refuse(client, self.policy.retry(), now, ends_at, entropy)
-    }
-}
-
-/// The answers to refused writes, each written once under one policy.
-#[derive(Default)]
-pub struct Refusals {
-    epoch: Epoch,
-    written: Vec<(Refusal, Option<WindowId>, RefusalReply)>,
-}
-
-impl Refusals {
-    fn reply(&mut self, policy: &Policy, refusal: Refusal, window: Option<&Window>) -> &RefusalReply {
-        if self.epoch != policy.epoch() {
-            self.epoch = policy.epoch();
-            self.written.clear();
-        }
-        let id = window.map(|window| &window.id);
-        let known = self.written.iter().position(|(reason, of, _)| *reason == refusal && of.as_ref() == id);
-        let at = known.unwrap_or_else(|| {
-            let reply = RefusalReply::new(refusal, window, policy.status_page());
-            self.written.push((refusal, id.cloned(), reply));
-            self.written.len() - 1
-        });
-        #[allow(clippy::indexing_slicing, reason = "found there, or just pushed")]
-        &self.written[at].2
     }
 }
 

@@ -13,12 +13,12 @@ use quiesce_policy::{
 };
 
 use crate::{
-    admission::Refusals,
     config::PluginConfig,
     counters::Counters,
     host::{self, Metric},
     in_flight::InFlight,
     leader::Leader,
+    refusals::Refusals,
     state::State,
     vms::Slot,
 };
