@@ -21,8 +21,11 @@ const POLL_MS: u64 = 30_000;
 /// How long an answer may take beyond that; milliseconds.
 const ANSWER_MS: u64 = 5000;
 
-/// While writes drain, the leader looks this often; milliseconds.
-const DRAIN_TICK_MS: u64 = 50;
+/// While writes drain, the leader looks this often, so that the last one's end is told at once; milliseconds.
+const DRAIN_TICK_MS: u64 = 5;
+
+/// That fewer writes are left is told at most this often; milliseconds.
+const DRAIN_REPORT_MS: u64 = 50;
 
 /// While a window is in force, counters are reported this often if they moved; milliseconds.
 const COUNTERS_MS: u64 = 2000;
@@ -43,7 +46,7 @@ pub struct Leader {
     report: Option<u32>,
     backoff_ms: u64,
     pause_ms: u64,
-    since_counters_ms: u64,
+    since_sent_ms: u64,
     told: Told,
     rejected: Option<RejectedSnapshot>,
     rejections: Metric,
@@ -70,7 +73,7 @@ impl Leader {
             report: None,
             backoff_ms: *BACKOFF_MS.start(),
             pause_ms: 0,
-            since_counters_ms: 0,
+            since_sent_ms: 0,
             told: Told::default(),
             rejected: None,
             rejections: Metric::counter("quiesce.snapshots_rejected")?,
@@ -86,7 +89,7 @@ impl Leader {
         }
         self.roll.tick(elapsed_ms);
         self.pause_ms = self.pause_ms.saturating_sub(elapsed_ms);
-        self.since_counters_ms = self.since_counters_ms.saturating_add(elapsed_ms);
+        self.since_sent_ms = self.since_sent_ms.saturating_add(elapsed_ms);
         let standing = self.measure(plugin);
         if self.poll.is_none() && self.pause_ms == 0 {
             self.send_poll(plugin, standing);
@@ -162,14 +165,15 @@ impl Leader {
         Told { applied, in_force, in_flight: standing.in_flight, unaccounted: left_behind.iter().sum() }
     }
 
-    fn is_news(&mut self, standing: &Told) -> bool {
-        if self.report.is_some() {
+    fn is_news(&self, standing: &Told) -> bool {
+        if self.report.is_some() || (standing.in_force.is_empty() && self.told.in_force.is_empty()) {
             return false;
         }
-        let counters_due = !standing.in_force.is_empty() && self.since_counters_ms >= COUNTERS_MS;
+        let drained = standing.in_flight == 0 && self.told.in_flight > 0;
         standing.in_force != self.told.in_force
-            || (!standing.in_force.is_empty() && *standing != self.told)
-            || counters_due
+            || drained
+            || (*standing != self.told && self.since_sent_ms >= DRAIN_REPORT_MS)
+            || self.since_sent_ms >= COUNTERS_MS
     }
 
     fn send_poll(&mut self, plugin: &Plugin, standing: Told) {
@@ -200,7 +204,7 @@ impl Leader {
         match sent {
             Some(_) => {
                 self.told = standing;
-                self.since_counters_ms = 0;
+                self.since_sent_ms = 0;
             }
             None => self.back_off(None),
         }
