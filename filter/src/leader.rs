@@ -227,10 +227,8 @@ impl Leader {
         let published = if body_bytes > MAX_SNAPSHOT_BYTES {
             Err(format!("{body_bytes} bytes; at most {MAX_SNAPSHOT_BYTES}"))
         } else {
-            plugin.look();
-            let before = std::rc::Rc::clone(plugin.state.borrow().policy());
             let published = plugin.state.borrow_mut().publish(&host::response_body(body_bytes));
-            plugin.counters.borrow_mut().flush(&before);
+            plugin.look();
             published
         };
         match published {

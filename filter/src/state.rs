@@ -131,7 +131,8 @@ impl State {
         }
     }
 
-    /// Puts a snapshot in force in the process, if it is newer than the one in force and can be used.
+    /// Puts a snapshot in force in the process, if it is newer than the one in force and can be used; this
+    /// VM takes it up, as all others do, at its next look.
     pub fn publish(&mut self, bytes: &[u8]) -> Result<Epoch, String> {
         let read = host::shared(SNAPSHOT);
         let version = read_snapshot(bytes)?.epoch();
@@ -146,7 +147,6 @@ impl State {
         if self.epoch.get() != Some(version.0) {
             return Err("Envoy does not keep the gauge `quiesce.epoch`".to_owned());
         }
-        self.look();
         Ok(version)
     }
 }
