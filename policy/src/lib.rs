@@ -35,7 +35,7 @@ pub use crate::{
     request::{Headers, Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
-    surfaces::{CompiledSurface, SurfaceIndex, Surfaces},
+    surfaces::SurfaceIndex,
     time::{Timestamp, TimestampError},
 };
 

@@ -150,11 +150,6 @@ impl Policy {
         self.status_page.as_deref()
     }
 
-    /// The surfaces of the snapshot.
-    pub fn surfaces(&self) -> &Surfaces {
-        &self.surfaces
-    }
-
     /// What a request would do. It does not depend on whether a window is in force.
     pub fn classify(&self, request: &Request<'_>) -> Classified {
         let (Path::Plain(path), Host::Named(host)) = (&request.path, &request.host) else {

@@ -121,11 +121,6 @@ impl Surfaces {
         self.surfaces.get(at.0)
     }
 
-    /// All surfaces in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &CompiledSurface> {
-        self.surfaces.iter()
-    }
-
     /// Whether a request with this method could be stopped by some rule, if only its path were read so.
     pub fn may_stop(&self, method: &str) -> bool {
         self.stops_all_methods || self.stopped_methods.contains(method)
