@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use quiesce_policy::{
-    Circumstances, Classified, Policy, Refusal, Request, Timestamp, Verdict,
+    Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Timestamp, Verdict,
     reply::{self, BANNER_PATH, Reply},
     retry,
     snapshot::{Action, Effect, Window},
@@ -12,7 +12,6 @@ use quiesce_policy::{
 use crate::{
     config::{Boot, OnUnreachable},
     counters::Outcome,
-    header_block::HeaderBlock,
     host,
     in_flight::Counted,
     plugin::Plugin,
@@ -24,8 +23,8 @@ const STARTING_RETRY_S: u64 = 1;
 
 /// What becomes of a request.
 pub enum Admission {
-    /// It goes on; a write is in flight until this is dropped.
-    Passed(Option<Counted>),
+    /// It goes on; a write is in flight until its stream ends.
+    Passed,
     /// It is answered here.
     Answered(Reply),
 }
@@ -33,7 +32,7 @@ pub enum Admission {
 /// Decides about the request with these headers.
 pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock) -> Admission {
     plugin.look();
-    let request = Request::read(headers);
+    let request = Request::read(headers.headers());
     let policy = Rc::clone(plugin.state.borrow().policy());
     if is_banner(&request) {
         return Admission::Answered(banner(plugin, &request));
@@ -42,16 +41,16 @@ pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock) -> Admissi
     if let Some(passed) = passes_anyway(plugin, &classified) {
         return passed;
     }
-    let counted = plugin.in_flight.count(context_id);
+    let counted = plugin.in_flight.count();
     plugin.look();
     let now_in_force = Rc::clone(plugin.state.borrow().policy());
     if Rc::ptr_eq(&policy, &now_in_force) {
-        return decide(plugin, counted, &policy, &request, &classified);
+        return decide(plugin, context_id, counted, &policy, &request, &classified);
     }
     let classified = now_in_force.classify(&request);
     match passes_anyway(plugin, &classified) {
         Some(passed) => passed,
-        None => decide(plugin, counted, &now_in_force, &request, &classified),
+        None => decide(plugin, context_id, counted, &now_in_force, &request, &classified),
     }
 }
 
@@ -63,12 +62,13 @@ fn passes_anyway(plugin: &Plugin, classified: &Classified) -> Option<Admission> 
         (Effect::Write, Action::Block) => return None,
     };
     plugin.counters.borrow_mut().note(classified.surface, outcome);
-    Some(Admission::Passed(None))
+    Some(Admission::Passed)
 }
 
 fn decide(
     plugin: &Plugin,
-    counted: Counted,
+    context_id: u32,
+    counted: Counted<'_>,
     policy: &Policy,
     request: &Request<'_>,
     classified: &Classified,
@@ -84,23 +84,23 @@ fn decide(
     let circumstances = Circumstances {
         now,
         latches: &latches,
-        peer_identity: &mut || host::property(&["connection", "uri_san_peer_certificate"]),
+        peer_identity: &mut || host::property("connection\0uri_san_peer_certificate"),
     };
     let note = |outcome| plugin.counters.borrow_mut().note(classified.surface, outcome);
     match policy.judge(request, classified, circumstances) {
         Verdict::Open => {
-            counted.admitted(&request.host);
+            counted.admit(context_id, &request.host);
             note(Outcome::Admitted);
-            Admission::Passed(Some(counted))
+            Admission::Passed
         }
         // The barrier does not wait for those who may write during the window.
         Verdict::Exempt => {
             note(Outcome::Exempt);
-            Admission::Passed(None)
+            Admission::Passed
         }
         Verdict::Observed(refusal) => {
             note(Outcome::Observed(refusal));
-            Admission::Passed(None)
+            Admission::Passed
         }
         Verdict::Refused(refusal, window) => Admission::Answered(refusing.answer(refusal, Some(window))),
     }
@@ -150,8 +150,8 @@ impl Refusing<'_> {
     }
 
     fn wait(&self, ends_at: Option<Timestamp>) -> retry::Wait {
-        let address = host::property(&["source", "address"]).unwrap_or_default();
-        let client = retry::client(self.request, &address);
+        let address = || host::property("source\0address").unwrap_or_default();
+        let client = retry::client(self.request, address);
         let entropy = retry::spread(client, self.now_ns);
         let now = host::timestamp(self.now_ns);
         self.plugin.ledger.borrow_mut().refuse(client, self.policy.retry(), now, ends_at, entropy)

@@ -1,35 +1,67 @@
 //! The callbacks of the Proxy-Wasm ABI, handed on.
 //!
-//! The module that ships exports only those that are implemented here; see `xtask` for the list.
+//! Root contexts live in the SDK's dispatcher. Streams do not: it would look each one up in three
+//! tables and box it, for every callback, which cost more than deciding about a request. So the
+//! callbacks that streams have are exported here, under names that `xtask` puts in the place of the
+//! SDK's; see there for the list. One that makes a context for a stream is not among them: what there
+//! is to know of a stream is known by its number.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use proxy_wasm::{
-    traits::{Context, HttpContext, RootContext},
-    types::{Action, ContextType, LogLevel},
+    traits::{Context, RootContext},
+    types::{Action, LogLevel},
 };
 
 use crate::{
     admission::{Admission, admit},
     config::PluginConfig,
     host,
-    in_flight::Counted,
     plugin::Plugin,
 };
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|root_id| Box::new(Root { root_id, plugin: None }));
+    proxy_wasm::set_root_context(|root_id| Box::new(Root { root_id }));
 }}
+
+thread_local! {
+    /// The root contexts of this VM.
+    static ROOTS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+
+    /// The plugins of this VM, each with its root context. Envoy has one, and a second while a new
+    /// configuration takes the place of an old one. Requests go to the last: the one configured last.
+    /// (What they meet is the process's state, which all plugins share.)
+    static PLUGINS: RefCell<Vec<(u32, Rc<Plugin>)>> = const { RefCell::new(Vec::new()) };
+}
 
 struct Root {
     root_id: u32,
-    plugin: Option<Rc<Plugin>>,
+}
+
+impl Root {
+    fn plugin(&self) -> Option<Rc<Plugin>> {
+        PLUGINS.with_borrow(|plugins| {
+            plugins.iter().find(|(root_id, _)| *root_id == self.root_id).map(|(_, plugin)| Rc::clone(plugin))
+        })
+    }
+
+    /// Puts another plugin, or none, in the place of this root's; while writes that the old one counted
+    /// are in flight, it is kept, before all others, to count them down.
+    fn replace_plugin(&self, new: Option<Rc<Plugin>>) {
+        PLUGINS.with_borrow_mut(|plugins| {
+            let (old, mut kept): (Vec<_>, Vec<_>) =
+                plugins.drain(..).partition(|(root_id, _)| *root_id == self.root_id);
+            plugins.extend(old.into_iter().filter(|(_, plugin)| !plugin.in_flight.is_empty()));
+            plugins.append(&mut kept);
+            plugins.extend(new.map(|plugin| (self.root_id, plugin)));
+        });
+    }
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_bytes: usize, _trailers: usize) {
-        if let Some(plugin) = &self.plugin {
+        if let Some(plugin) = self.plugin() {
             // Of a call that failed there is not even a header map, and asking for it traps in the SDK.
             plugin.on_response(token, (headers > 0).then_some(body_bytes));
         }
@@ -42,7 +74,7 @@ impl RootContext for Root {
             .and_then(|config| Plugin::start(self.root_id, config));
         match started {
             Ok(plugin) => {
-                self.plugin = Some(plugin);
+                self.replace_plugin(Some(plugin));
                 true
             }
             Err(err) => {
@@ -53,40 +85,83 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(plugin) = &self.plugin {
+        if let Some(plugin) = self.plugin() {
             plugin.tick();
         }
     }
+}
 
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { context_id, plugin: self.plugin.clone(), counted: None }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.replace_plugin(None);
+        ROOTS.with_borrow_mut(|roots| roots.retain(|root_id| *root_id != self.root_id));
     }
 }
 
-struct Stream {
-    context_id: u32,
-    plugin: Option<Rc<Plugin>>,
-    counted: Option<Counted>,
+/// Notes a root context; says whether it is a new one.
+fn on_root(root_id: u32) -> bool {
+    ROOTS.with_borrow_mut(|roots| {
+        let new = !roots.contains(&root_id);
+        if new {
+            roots.push(root_id);
+        }
+        new
+    })
 }
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
-        let Some(plugin) = &self.plugin else { return Action::Pause };
-        match admit(plugin, self.context_id, &host::request_headers()) {
-            Admission::Passed(counted) => {
-                self.counted = counted;
-                Action::Continue
-            }
+fn on_request_headers(context_id: u32) -> Action {
+    PLUGINS.with_borrow(|plugins| {
+        let Some((_, plugin)) = plugins.last() else { return Action::Pause };
+        match admit(plugin, context_id, &host::request_headers()) {
+            Admission::Passed => Action::Continue,
             Admission::Answered(reply) => {
                 host::reply(&reply);
                 Action::Pause
             }
+        }
+    })
+}
+
+/// Notes that a stream has ended, however it ended; says whether it was one.
+fn on_stream_end(context_id: u32) -> bool {
+    PLUGINS.with_borrow(|plugins| {
+        for (_, plugin) in plugins {
+            plugin.in_flight.leave(context_id);
+        }
+    });
+    ROOTS.with_borrow(|roots| !roots.contains(&context_id))
+}
+
+/// What the host calls in place of the SDK's functions of the same purpose.
+#[allow(unsafe_code, reason = "exported under names of their own, and calling the SDK's exports")]
+mod exports {
+    use super::Action;
+
+    unsafe extern "C" {
+        safe fn proxy_on_context_create(context_id: u32, parent_id: u32);
+        safe fn proxy_on_vm_start(root_id: u32, configuration_bytes: usize) -> bool;
+        safe fn proxy_on_delete(context_id: u32);
+    }
+
+    /// The first that a host calls for a root context, if there is no callback for new contexts; and
+    /// again, for one that it has already, when it starts a plugin that it had stopped.
+    #[unsafe(export_name = "quiesce_on_vm_start")]
+    extern "C" fn on_vm_start(root_id: u32, configuration_bytes: usize) -> bool {
+        if super::on_root(root_id) {
+            proxy_on_context_create(root_id, 0);
+        }
+        proxy_on_vm_start(root_id, configuration_bytes)
+    }
+
+    #[unsafe(export_name = "quiesce_on_request_headers")]
+    extern "C" fn on_request_headers(context_id: u32, _headers: usize, _end_of_stream: bool) -> Action {
+        super::on_request_headers(context_id)
+    }
+
+    #[unsafe(export_name = "quiesce_on_delete")]
+    extern "C" fn on_delete(context_id: u32) {
+        if !super::on_stream_end(context_id) {
+            proxy_on_delete(context_id);
         }
     }
 }

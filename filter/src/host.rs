@@ -9,9 +9,7 @@ use proxy_wasm::{
     hostcalls,
     types::{BufferType, MapType, MetricType, Status},
 };
-use quiesce_policy::{Timestamp, reply::Reply};
-
-use crate::header_block::HeaderBlock;
+use quiesce_policy::{HeaderBlock, Timestamp, reply::Reply};
 
 /// A compare-and-swap token that no stored value ever has, by which a value is stored only if there
 /// is none: the host compares tokens only where a value exists (proxy-wasm-cpp-host `shared_data.cc`).
@@ -90,9 +88,10 @@ pub fn now_ns() -> u64 {
     })
 }
 
-/// A property of the node or the connection; nothing if it is unknown or empty.
-pub fn property(path: &[&str]) -> Option<Vec<u8>> {
-    hostcalls::get_property(path.to_vec()).ok().flatten().filter(|value| !value.is_empty())
+/// A property of the node or the connection; nothing if it is unknown or empty. The parts of its path
+/// have a zero byte between them.
+pub fn property(path: &str) -> Option<Vec<u8>> {
+    raw::property(path).filter(|value| !value.is_empty())
 }
 
 /// Asks for a tick every `period_ms` milliseconds.
@@ -107,14 +106,12 @@ pub fn plugin_configuration(size_bytes: usize) -> Vec<u8> {
 
 /// The headers of the request, in its callback: one call, one copy.
 pub fn request_headers() -> HeaderBlock {
-    HeaderBlock::new(raw::request_headers().unwrap_or_default())
+    HeaderBlock::from_host(raw::request_headers().unwrap_or_default())
 }
 
 /// Answers the request instead of the origin.
 pub fn reply(reply: &Reply) {
-    let headers = reply.headers.iter().map(|(name, value)| (*name, &**value)).collect();
-    let sent = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
-    log_failure("send_local_response", sent);
+    log_failure("send_local_response", raw::reply(reply));
 }
 
 /// Resets the stream of a request, from a tick.
@@ -161,12 +158,17 @@ fn log_failure(call: &str, result: Result<(), Status>) {
     }
 }
 
-/// The one host call made by hand: the SDK copies every header twice, into strings that must be UTF-8.
-#[allow(unsafe_code, reason = "the ABI hands over a buffer by pointer and length")]
+/// The host calls of the request path, made by hand: the SDK copies every header twice, into strings
+/// that must be UTF-8, builds paths of properties anew each time, and panics where a call fails.
+#[allow(unsafe_code, reason = "the ABI hands over buffers by pointer and length")]
 mod raw {
-    use std::ptr::null_mut;
+    use std::ptr::{null, null_mut};
 
     use proxy_wasm::types::{MapType, Status};
+    use quiesce_policy::reply::Reply;
+
+    /// The answer to no gRPC call.
+    const NO_GRPC_STATUS: i32 = -1;
 
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
@@ -175,15 +177,62 @@ mod raw {
             data: *mut *mut u8,
             size_bytes: *mut usize,
         ) -> Status;
+
+        fn proxy_get_property(
+            path: *const u8,
+            path_bytes: usize,
+            data: *mut *mut u8,
+            size_bytes: *mut usize,
+        ) -> Status;
+
+        fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_bytes: usize,
+            body: *const u8,
+            body_bytes: usize,
+            headers: *const u8,
+            headers_bytes: usize,
+            grpc_status: i32,
+        ) -> Status;
     }
 
     pub fn request_headers() -> Option<Vec<u8>> {
-        let mut data = null_mut();
-        let mut size_bytes = 0;
         // SAFETY: the host writes to both, or to neither and says so.
+        handed_over(|data, size_bytes| unsafe {
+            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, data, size_bytes)
+        })
+    }
+
+    pub fn property(path: &str) -> Option<Vec<u8>> {
+        // SAFETY: as for headers; the host reads the path and keeps nothing of it.
+        handed_over(|data, size_bytes| unsafe {
+            proxy_get_property(path.as_ptr(), path.len(), data, size_bytes)
+        })
+    }
+
+    pub fn reply(reply: &Reply) -> Result<(), Status> {
+        let (body, headers) = (&reply.body, reply.headers.as_bytes());
+        // SAFETY: the host reads what the pointers and lengths span, and keeps nothing of it.
         let status = unsafe {
-            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, &raw mut data, &raw mut size_bytes)
+            proxy_send_local_response(
+                u32::from(reply.status),
+                null(),
+                0,
+                body.as_ptr(),
+                body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                NO_GRPC_STATUS,
+            )
         };
+        if status == Status::Ok { Ok(()) } else { Err(status) }
+    }
+
+    /// What a host call hands over, if it does.
+    fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Option<Vec<u8>> {
+        let (mut data, mut size_bytes) = (null_mut(), 0);
+        let status = call(&raw mut data, &raw mut size_bytes);
         if status != Status::Ok || data.is_null() {
             return None;
         }

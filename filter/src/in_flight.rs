@@ -1,6 +1,6 @@
 //! Writes in flight: counted before the state is looked at, for as long as their stream lives.
 
-use std::{borrow::Cow, cell::RefCell, rc::Rc};
+use std::{borrow::Cow, cell::RefCell};
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -24,23 +24,18 @@ pub struct InFlight {
     streams: RefCell<HashMap<u32, Stream>>,
 }
 
+/// A write that was admitted.
 struct Stream {
     lane: Lane,
-    /// The host it was admitted for, if it was; in lower case.
-    admitted_for: Option<Option<Box<str>>>,
+    /// What it asked for, if that could be read; in lower case.
+    host: Option<Box<[u8]>>,
 }
 
 impl Stream {
-    /// Of a write that was admitted, the window that would refuse it now.
-    fn refusing<'p>(
-        &self,
-        policy: &'p Policy,
-        now: Timestamp,
-        latches: &Latches,
-    ) -> Option<Option<&'p Window>> {
-        let host = self.admitted_for.as_ref()?;
-        let host = host.as_deref().map_or(Host::Odd, |host| Host::Named(Cow::Borrowed(host)));
-        Some(policy.schedule().refusing(&host, now, latches))
+    /// The window that would refuse it now.
+    fn refusing<'p>(&self, policy: &'p Policy, now: Timestamp, latches: &Latches) -> Option<&'p Window> {
+        let host = self.host.as_deref().map_or(Host::Odd, |host| Host::Named(Cow::Borrowed(host)));
+        policy.schedule().refusing(&host, now, latches)
     }
 }
 
@@ -60,10 +55,10 @@ pub struct Moving {
     to: Lane,
 }
 
-/// One write, counted until this is dropped.
-pub struct Counted {
-    in_flight: Rc<InFlight>,
-    context_id: u32,
+/// A write that is counted and not decided about: no longer counted when this is dropped.
+pub struct Counted<'a> {
+    in_flight: &'a InFlight,
+    lane: Lane,
 }
 
 impl InFlight {
@@ -83,11 +78,26 @@ impl InFlight {
     }
 
     /// Counts a write. Whoever calls this looks at the state only afterwards.
-    pub fn count(self: &Rc<Self>, context_id: u32) -> Counted {
+    pub fn count(&self) -> Counted<'_> {
         let lane = self.current();
-        self.streams.borrow_mut().insert(context_id, Stream { lane, admitted_for: None });
         self.add(lane, 1);
-        Counted { in_flight: Rc::clone(self), context_id }
+        Counted { in_flight: self, lane }
+    }
+
+    /// Whether no admitted write is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.streams.borrow().is_empty()
+    }
+
+    /// Counts a write down, if this is the end of one that was admitted here.
+    pub fn leave(&self, context_id: u32) {
+        if self.is_empty() {
+            return;
+        }
+        let stream = self.streams.borrow_mut().remove(&context_id);
+        if let Some(stream) = stream {
+            self.add(stream.lane, -1);
+        }
     }
 
     /// The lane that new writes are counted in.
@@ -125,10 +135,10 @@ impl InFlight {
         let mut sorted = Sorted::default();
         for (context_id, stream) in self.streams.borrow().iter() {
             match stream.refusing(policy, now, latches) {
-                Some(Some(window)) if now >= window.starts_at.plus_ms(window.drain_timeout_ms) => {
+                Some(window) if now >= window.starts_at.plus_ms(window.drain_timeout_ms) => {
                     sorted.overdue.push(*context_id);
                 }
-                Some(None) if stream.lane != to => {
+                None if stream.lane != to => {
                     sorted.moving.push(Moving { context_id: *context_id, from: stream.lane, to });
                 }
                 _ => {}
@@ -145,7 +155,7 @@ impl InFlight {
         for Moving { context_id, from, to } in moving {
             let mut streams = self.streams.borrow_mut();
             let left = match streams.get_mut(&context_id) {
-                Some(stream) if matches!(stream.refusing(policy, now, latches), Some(None)) => {
+                Some(stream) if stream.refusing(policy, now, latches).is_none() => {
                     stream.lane = to;
                     from
                 }
@@ -163,23 +173,20 @@ impl InFlight {
     }
 }
 
-impl Counted {
-    /// Notes that the write was admitted, for this host.
-    pub fn admitted(&self, host: &Host<'_>) {
-        if let Some(stream) = self.in_flight.streams.borrow_mut().get_mut(&self.context_id) {
-            stream.admitted_for = Some(match host {
-                Host::Named(host) => Some(Box::from(&**host)),
-                Host::Odd => None,
-            });
-        }
+impl Counted<'_> {
+    /// Admits the write of this stream, to this host: it stays counted until [`InFlight::leave`].
+    pub fn admit(self, context_id: u32, host: &Host<'_>) {
+        let host = match host {
+            Host::Named(host) => Some(Box::from(&**host)),
+            Host::Odd => None,
+        };
+        self.in_flight.streams.borrow_mut().insert(context_id, Stream { lane: self.lane, host });
+        std::mem::forget(self);
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let stream = self.in_flight.streams.borrow_mut().remove(&self.context_id);
-        if let Some(stream) = stream {
-            self.in_flight.add(stream.lane, -1);
-        }
+        self.in_flight.add(self.lane, -1);
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Every worker of an Envoy runs one VM with this module, and so does its main thread. What they
 //! share lives in Envoy's shared data and metrics, under keys that begin with `quiesce.`.
-//! [`barrier`], [`config`], [`header_block`] and [`lease`] know no host and are tested natively;
+//! [`barrier`], [`config`] and [`lease`] know no host and are tested natively;
 //! the rest is built for wasm32 only and tested through the module that ships.
 
 pub mod barrier;
 pub mod config;
-pub mod header_block;
 pub mod lease;
 
 #[cfg(target_arch = "wasm32")]

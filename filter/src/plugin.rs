@@ -41,7 +41,7 @@ pub struct Plugin {
     /// What is in force.
     pub state: RefCell<State>,
     /// Writes in flight.
-    pub in_flight: Rc<InFlight>,
+    pub in_flight: InFlight,
     /// What became of requests.
     pub counters: RefCell<Counters>,
     /// Clients that were refused.
@@ -67,7 +67,7 @@ impl Plugin {
         let plugin = Self {
             state: RefCell::new(State::new(enforcer.labels.clone()).ok_or_else(missing)?),
             leader: RefCell::new(Leader::new(slot.number()).ok_or_else(missing)?),
-            in_flight: Rc::new(InFlight::new(slot).ok_or_else(missing)?),
+            in_flight: InFlight::new(slot).ok_or_else(missing)?,
             counters: RefCell::default(),
             ledger: RefCell::default(),
             refusals: RefCell::default(),
@@ -156,9 +156,9 @@ impl Plugin {
 }
 
 fn identify(config: &PluginConfig) -> Enforcer {
-    let text = |path: &[&str]| host::property(path).and_then(|value| String::from_utf8(value).ok());
+    let node_id = || host::property("xds\0node\0id").and_then(|id| String::from_utf8(id).ok());
     let instance = instance();
-    let id = config.enforcer.id.clone().filter(|id| !id.is_empty()).or_else(|| text(&["xds", "node", "id"]));
+    let id = config.enforcer.id.clone().filter(|id| !id.is_empty()).or_else(node_id);
     let id = id.unwrap_or_else(|| {
         log::warn!(
             "this Envoy has no node id and `enforcer.id` is not set; it gets a new identity at every start"

@@ -2,40 +2,42 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap as HashMap;
+use crate::bytes::{ByteMap, ByteSet};
 
 /// The host of a request, without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host<'a> {
     /// A name or address, lower case.
-    Named(Cow<'a, str>),
+    Named(Cow<'a, [u8]>),
     /// Missing, or nothing that can be a host: it may mean any.
     Odd,
 }
 
+/// What names in lower case consist of.
+static IN_NAMES: ByteSet = ByteSet::of(b"abcdefghijklmnopqrstuvwxyz0123456789-._");
+
 impl<'a> Host<'a> {
     /// Reads the request's authority (RFC 9110 section 7.2): host, perhaps with a port.
     pub fn read(authority: &'a [u8]) -> Self {
+        let as_it_stands = authority.iter().all(|byte| IN_NAMES.contains(*byte));
+        if as_it_stands && !matches!(authority.last(), None | Some(b'.')) {
+            return Self::Named(Cow::Borrowed(authority));
+        }
         let (host, port) = split_port(authority);
         let host = host.strip_suffix(b".").unwrap_or(host);
         let bracketed = host.first() == Some(&b'[');
-        let mut upper = false;
-        for byte in host {
-            match byte {
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {}
-                b'A'..=b'Z' => upper = true,
-                b':' | b'[' | b']' if bracketed => {}
-                _ => return Self::Odd,
-            }
-        }
-        if host.is_empty() || !port.iter().all(u8::is_ascii_digit) {
+        let sound = host.iter().all(|byte| match byte {
+            b'A'..=b'Z' => true,
+            b':' | b'[' | b']' => bracketed,
+            _ => IN_NAMES.contains(*byte),
+        });
+        if host.is_empty() || !sound || !port.iter().all(u8::is_ascii_digit) {
             return Self::Odd;
         }
-        match std::str::from_utf8(host) {
-            Ok(host) if upper => Self::Named(Cow::Owned(host.to_ascii_lowercase())),
-            Ok(host) => Self::Named(Cow::Borrowed(host)),
-            Err(_) => Self::Odd,
-        }
+        Self::Named(match host.iter().any(u8::is_ascii_uppercase) {
+            true => Cow::Owned(host.to_ascii_lowercase()),
+            false => Cow::Borrowed(host),
+        })
     }
 }
 
@@ -52,7 +54,7 @@ fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
 pub fn check_pattern(pattern: &str) -> Result<(), String> {
     let name = pattern.strip_prefix("*.").unwrap_or(pattern);
     match Host::read(name.as_bytes()) {
-        Host::Named(host) if host == name => Ok(()),
+        Host::Named(host) if *host == *name.as_bytes() => Ok(()),
         _ => Err(format!(
             "`{pattern}` is not a host; write a lower-case name without port, such as api.example.com or *.example.com"
         )),
@@ -62,14 +64,14 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
 /// Values by host pattern; looking one up costs one hash per label of the host, however many there are.
 #[derive(Debug)]
 pub struct HostMap<T> {
-    exact: HashMap<String, T>,
-    below: HashMap<String, T>,
+    exact: ByteMap<T>,
+    below: ByteMap<T>,
     any: Option<T>,
 }
 
 impl<T> Default for HostMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::default(), below: HashMap::default(), any: None }
+        Self { exact: ByteMap::default(), below: ByteMap::default(), any: None }
     }
 }
 
@@ -79,8 +81,8 @@ impl<T: Default> HostMap<T> {
         match pattern {
             None => self.any.get_or_insert_default(),
             Some(pattern) => match pattern.strip_prefix("*.") {
-                Some(domain) => self.below.entry(domain.to_owned()).or_default(),
-                None => self.exact.entry(pattern.to_owned()).or_default(),
+                Some(domain) => self.below.entry(domain.as_bytes(), T::default),
+                None => self.exact.entry(pattern.as_bytes(), T::default),
             },
         }
     }
@@ -89,19 +91,19 @@ impl<T: Default> HostMap<T> {
 impl<T> HostMap<T> {
     /// The same map with every value made into another.
     pub fn map<U>(self, into: impl Fn(T) -> U) -> HostMap<U> {
-        let each =
-            |values: HashMap<String, T>| values.into_iter().map(|(key, value)| (key, into(value))).collect();
-        HostMap { exact: each(self.exact), below: each(self.below), any: self.any.map(&into) }
+        HostMap { exact: self.exact.map(&into), below: self.below.map(&into), any: self.any.map(&into) }
     }
 
     /// The first thing found in the values whose pattern covers `host`, the narrowest first.
-    pub fn find_covering<'m, U>(&'m self, host: &str, find: impl Fn(&'m T) -> Option<U>) -> Option<U> {
+    pub fn find_covering<'m, U>(&'m self, host: &[u8], find: impl Fn(&'m T) -> Option<U>) -> Option<U> {
         if let Some(found) = self.exact.get(host).and_then(&find) {
             return Some(found);
         }
         if !self.below.is_empty() {
-            for (dot, _) in host.match_indices('.') {
-                let value = host.get(dot + 1..).and_then(|domain| self.below.get(domain));
+            let mut rest = host;
+            while let Some(dot) = rest.iter().position(|&byte| byte == b'.') {
+                rest = rest.get(dot + 1..).unwrap_or_default();
+                let value = self.below.get(rest);
                 if let Some(found) = value.and_then(&find) {
                     return Some(found);
                 }
@@ -117,7 +119,7 @@ mod tests {
 
     fn named(authority: &str) -> Option<String> {
         match Host::read(authority.as_bytes()) {
-            Host::Named(host) => Some(host.into_owned()),
+            Host::Named(host) => Some(String::from_utf8(host.into_owned()).unwrap()),
             Host::Odd => None,
         }
     }
@@ -140,9 +142,9 @@ mod tests {
         *map.entry(Some("*.example.com")) = 2;
         *map.entry(Some("*.eu.example.com")) = 3;
         *map.entry(Some("a.eu.example.com")) = 4;
-        let found = |host| {
+        let found = |host: &str| {
             let seen = std::cell::RefCell::new(Vec::new());
-            let _: Option<()> = map.find_covering(host, |value| {
+            let _: Option<()> = map.find_covering(host.as_bytes(), |value| {
                 seen.borrow_mut().push(*value);
                 None
             });

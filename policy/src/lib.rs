@@ -9,7 +9,9 @@
 //! [`Policy::judge`] says what becomes of a write, and [`reply`] writes the answer.
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod error;
+mod headers;
 mod host;
 pub mod pass;
 mod path;
@@ -19,6 +21,7 @@ mod refusal;
 pub mod reply;
 mod request;
 pub mod retry;
+mod router;
 mod rules;
 mod schedule;
 pub mod snapshot;
@@ -28,11 +31,12 @@ pub mod time;
 
 pub use crate::{
     error::SnapshotError,
+    headers::{HeaderBlock, Headers, Pairs},
     host::Host,
-    path::Path,
+    path::{Path, PlainPath},
     policy::{Basis, Circumstances, Classified, Policy, Verdict},
     refusal::Refusal,
-    request::{Headers, Request, Suspicion},
+    request::{Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
     surfaces::SurfaceIndex,

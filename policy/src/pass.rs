@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The request header that carries a pass.
-pub const PASS_HEADER: &str = "quiesce-pass";
+pub const PASS_HEADER: &[u8; 12] = b"quiesce-pass";
 
 /// The `typ` of a pass.
 pub const PASS_TYPE: &str = "quiesce-pass+jwt";

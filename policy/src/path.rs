@@ -6,78 +6,110 @@
 
 use std::borrow::Cow;
 
+use crate::bytes::ByteSet;
+
 /// Longer paths than this are not looked into; bytes.
 const MAX_PATH_BYTES: usize = 8 * 1024;
+
+/// Of these a path may have any number anywhere; they are their own lower case, and mean nothing but themselves.
+static ORDINARY: ByteSet = ByteSet::of(b"abcdefghijklmnopqrstuvwxyz0123456789-_~!$&'()*+,:=@\"<>[]^`{|}");
+
+/// A request target, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The path.
+    pub path: Path<'a>,
+    /// What follows the first question mark; empty where there is none.
+    pub query: &'a [u8],
+}
 
 /// The path of a request, without its query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Path<'a> {
-    /// Every origin reads it as this, percent-decoded once.
-    Plain(Cow<'a, str>),
+    /// Every origin reads it alike.
+    Plain(PlainPath<'a>),
     /// Origins may differ about it.
     Odd,
 }
 
-impl<'a> Path<'a> {
-    /// Reads the request target `target`, as in the `:path` pseudo-header.
+/// A path that every origin reads alike, percent-decoded once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainPath<'a> {
+    text: Cow<'a, [u8]>,
+    has_upper: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Takes apart what the `:path` pseudo-header says.
     pub fn read(target: &'a [u8]) -> Self {
-        let raw = split_query(target).0;
-        if raw.len() > MAX_PATH_BYTES {
-            return Self::Odd;
-        }
-        let path = match scan(raw) {
-            Scan::Harmless => std::str::from_utf8(raw).ok().map(Cow::Borrowed),
-            Scan::Escaped => decode(raw).map(Cow::Owned),
-            Scan::Odd => None,
+        let Some(scanned) = scan(target) else {
+            return Self { path: Path::Odd, query: split_query(target).1 };
         };
-        path.map_or(Self::Odd, Self::Plain)
+        let (path, rest) = target.split_at_checked(scanned.path_bytes).unwrap_or((target, &[]));
+        let query = rest.get(1..).unwrap_or_default();
+        let plain = if path.len() > MAX_PATH_BYTES {
+            None
+        } else if scanned.escaped {
+            decode(path).map(|decoded| PlainPath {
+                has_upper: decoded.iter().any(u8::is_ascii_uppercase),
+                text: Cow::Owned(decoded),
+            })
+        } else {
+            Some(PlainPath { text: Cow::Borrowed(path), has_upper: scanned.has_upper })
+        };
+        Self { path: plain.map_or(Path::Odd, Path::Plain), query }
+    }
+}
+
+impl PlainPath<'_> {
+    /// The path, which is UTF-8.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The same in lower case.
+    pub fn folded(&self) -> Cow<'_, [u8]> {
+        if self.has_upper { Cow::Owned(self.text.to_ascii_lowercase()) } else { Cow::Borrowed(&self.text) }
     }
 }
 
 /// What one look at every byte of a path tells.
-enum Scan {
-    /// It is read alike by all, as it stands.
-    Harmless,
+struct Scan {
+    path_bytes: usize,
     /// It has escapes, which need a closer look.
-    Escaped,
-    /// Origins may differ.
-    Odd,
+    escaped: bool,
+    has_upper: bool,
 }
 
 /// Looks for bytes that mean different things to different origins, and for empty and dot segments
-/// (a slash at the end is no empty segment).
-fn scan(path: &[u8]) -> Scan {
-    let Some((b'/', relative)) = path.split_first() else { return Scan::Odd };
-    let mut escaped = false;
-    let mut segment_bytes = 0;
-    let mut only_dots = true;
-    let is_dots = |bytes: usize, only_dots: bool| only_dots && (bytes == 1 || bytes == 2);
-    for &byte in relative {
-        match byte {
-            b'/' => {
-                if segment_bytes == 0 || is_dots(segment_bytes, only_dots) {
-                    return Scan::Odd;
-                }
-                (segment_bytes, only_dots) = (0, true);
-                continue;
-            }
-            b'\\' | b'#' | b';' => return Scan::Odd,
-            b'%' => escaped = true,
-            0x21..=0x7e => {}
-            _ => return Scan::Odd,
+/// (a slash at the end is no empty segment); nothing if it finds any.
+fn scan(target: &[u8]) -> Option<Scan> {
+    let mut scan = Scan { path_bytes: target.len(), escaped: false, has_upper: false };
+    let mut segment_start = 1;
+    for (at, &byte) in target.iter().enumerate() {
+        if ORDINARY.contains(byte) {
+            continue;
         }
-        segment_bytes += 1;
-        only_dots &= byte == b'.';
+        match byte {
+            b'/' if at == 0 => {}
+            b'/' if matches!(target.get(segment_start..at)?, [] | [b'.'] | [b'.', b'.']) => return None,
+            b'/' => segment_start = at + 1,
+            b'.' => {}
+            b'%' => scan.escaped = true,
+            b'A'..=b'Z' => scan.has_upper = true,
+            b'?' => {
+                scan.path_bytes = at;
+                break;
+            }
+            _ => return None,
+        }
     }
-    match (is_dots(segment_bytes, only_dots), escaped) {
-        (true, _) => Scan::Odd,
-        (false, true) => Scan::Escaped,
-        (false, false) => Scan::Harmless,
-    }
+    let ends_in_dots = matches!(target.get(segment_start..scan.path_bytes)?, [b'.'] | [b'.', b'.']);
+    (target.first() == Some(&b'/') && !ends_in_dots).then_some(scan)
 }
 
 /// Splits a request target into path and query; the query is empty where there is none.
-pub fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
     match target.iter().position(|&byte| byte == b'?').and_then(|at| target.split_at_checked(at)) {
         Some((path, query)) => (path, query.get(1..).unwrap_or_default()),
         None => (target, &[]),
@@ -85,8 +117,7 @@ pub fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Whether the query has a parameter of this name under any spelling.
-pub fn query_names(target: &[u8], name: &str) -> bool {
-    let query = split_query(target).1;
+pub fn query_names(query: &[u8], name: &str) -> bool {
     !query.is_empty()
         && query.split(|byte| matches!(byte, b'&' | b';')).any(|pair| {
             let key = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -97,7 +128,7 @@ pub fn query_names(target: &[u8], name: &str) -> bool {
 
 /// Decodes the escapes of a path; nothing if one stands for a byte that means different things to
 /// different origins.
-fn decode(raw: &[u8]) -> Option<String> {
+fn decode(raw: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw.iter().copied();
     while let Some(byte) = rest.next() {
@@ -114,7 +145,7 @@ fn decode(raw: &[u8]) -> Option<String> {
         }
         decoded.push(byte);
     }
-    String::from_utf8(decoded).ok()
+    std::str::from_utf8(&decoded).is_ok().then_some(decoded)
 }
 
 fn escaped(rest: &mut impl Iterator<Item = u8>) -> Option<u8> {
@@ -137,8 +168,8 @@ mod tests {
     use super::*;
 
     fn plain(target: &str) -> Option<String> {
-        match Path::read(target.as_bytes()) {
-            Path::Plain(path) => Some(path.into_owned()),
+        match Target::read(target.as_bytes()).path {
+            Path::Plain(path) => Some(String::from_utf8(path.text.into_owned()).unwrap()),
             Path::Odd => None,
         }
     }
@@ -197,11 +228,11 @@ mod tests {
     fn finds_a_query_parameter_under_any_spelling() {
         for target in ["/?_method=PUT", "/?a=b&_METHOD=PUT", "/?a;%5Fmethod=x", "/?_method", "/?a&%5fMethod"]
         {
-            assert!(query_names(target.as_bytes(), "_method"), "{target}");
+            assert!(query_names(Target::read(target.as_bytes()).query, "_method"), "{target}");
         }
         for target in ["/_method", "/?x_method=1", "/?a=_method"] {
-            assert!(!query_names(target.as_bytes(), "_method"), "{target}");
+            assert!(!query_names(Target::read(target.as_bytes()).query, "_method"), "{target}");
         }
-        assert!(query_names(b"/?%zz=1", "_method"), "an escape that cannot be read may be anything");
+        assert!(query_names(b"%zz=1", "_method"), "an escape that cannot be read may be anything");
     }
 }

@@ -119,14 +119,15 @@ impl Pattern {
         let mut rank = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Literal(text) => rank.resize(rank.len() + text.len(), 0),
-                Part::Segment => rank.push(1),
-                Part::Rest => rank.push(2),
+                // Behind a parameter, what goes on within the segment comes before what ends it.
+                Part::Literal(text) => rank.extend(text.bytes().map(|byte| u8::from(byte == b'/'))),
+                Part::Segment => rank.push(2),
+                Part::Rest => rank.push(3),
             }
         }
         // A parameter that ends the pattern says less than one with something behind it.
         if !matches!(self.parts.last(), Some(Part::Literal(_))) {
-            rank.push(3);
+            rank.push(4);
         }
         Rank(rank)
     }

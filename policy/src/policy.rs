@@ -1,6 +1,6 @@
 //! A snapshot, checked and compiled: from a request to what it would do, and to the verdict on it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashSet as HashSet;
 
@@ -29,9 +29,6 @@ const MAX_TEXT_BYTES: usize = 1000;
 
 /// More pass keys than this are refused; verifying tries at most one of them.
 const MAX_PASS_KEYS: usize = 16;
-
-/// Methods that change nothing by their definition (RFC 9110 section 9.2.1).
-const SAFE_METHODS: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
 
 /// A snapshot, ready to judge requests.
 pub struct Policy {
@@ -155,28 +152,25 @@ impl Policy {
         let (Path::Plain(path), Host::Named(host)) = (&request.path, &request.host) else {
             return self.classify_ambiguous(request);
         };
-        let folded = match path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => Cow::Owned(path.to_ascii_lowercase()),
-            false => Cow::Borrowed(&**path),
-        };
+        let folded = path.folded();
         let surface = self.surfaces.find(host, &folded);
         let classified = |effect, action, basis| Classified { effect, action, surface, basis };
         if let Some(suspicion) = request.suspicion {
             return classified(Effect::Write, Action::Block, Basis::Suspicion(suspicion));
         }
         if let Some(surface) = surface.and_then(|at| self.surfaces.get(at))
-            && let Some(rule) = surface.table.look_up(request, path, &folded)
+            && let Some(rule) = surface.table.look_up(request, path.as_bytes(), &folded)
         {
             let (effect, action) = surface.saying(rule);
             return classified(effect, action, Basis::Rule(rule));
         }
-        let effect = if SAFE_METHODS.contains(&request.method) { Effect::Read } else { Effect::Write };
+        let effect = if is_safe(request.method) { Effect::Read } else { Effect::Write };
         classified(effect, Action::Block, Basis::Method)
     }
 
     /// Of a path or host that origins may read differently, one may be what a rule stops; no rule lets it pass.
     fn classify_ambiguous(&self, request: &Request<'_>) -> Classified {
-        let safe = SAFE_METHODS.contains(&request.method)
+        let safe = is_safe(request.method)
             && request.suspicion.is_none()
             && !std::str::from_utf8(request.method).is_ok_and(|method| self.surfaces.may_stop(method));
         let effect = if safe { Effect::Read } else { Effect::Write };
@@ -218,7 +212,10 @@ impl Policy {
         if !self.identities.is_empty() && peer_identity().is_some_and(known) {
             return Exemption::Granted;
         }
-        match request.single_header(PASS_HEADER) {
+        if !request.has_pass {
+            return Exemption::None;
+        }
+        match request.headers.single(PASS_HEADER) {
             None => Exemption::None,
             Some(pass) => match self.pass_keys.verify(pass, &window.id, now) {
                 Ok(_) => Exemption::Granted,
@@ -233,6 +230,11 @@ impl Policy {
             .and_then(|at| self.surfaces.get(at))
             .map_or(crate::OTHER_SURFACE, |surface| surface.name.as_str())
     }
+}
+
+/// Whether a method changes nothing by its definition (RFC 9110 section 9.2.1).
+fn is_safe(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE")
 }
 
 enum Exemption {

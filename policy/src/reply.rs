@@ -1,10 +1,9 @@
 //! The answers that an enforcer gives itself: refusals as problem details, and the banner.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 
 use crate::{
+    headers::HeaderBlock,
     host::Host,
     policy::Policy,
     refusal::Refusal,
@@ -24,8 +23,8 @@ const BANNER_MAX_AGE_S: u32 = 5;
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Header names in lower case, and values.
-    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The headers.
+    pub headers: HeaderBlock,
     /// The body; the answer to HEAD has none.
     pub body: Vec<u8>,
 }
@@ -34,7 +33,8 @@ pub struct Reply {
 #[derive(Clone, Debug)]
 pub struct RefusalReply {
     status: u16,
-    headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The last of them is `retry-after`, without its value.
+    headers: HeaderBlock,
     /// The body up to where the time to wait follows as its last member.
     body_start: Vec<u8>,
 }
@@ -75,19 +75,19 @@ impl RefusalReply {
             ends_at: window.and_then(|window| window.ends_at),
             contact: window.and_then(|window| window.contact.as_deref()),
         };
-        let mut headers = vec![
-            ("content-type", Cow::Borrowed("application/problem+json")),
-            ("cache-control", Cow::Borrowed("no-store")),
+        let link = status_page.map(|page| format!("<{page}>; rel=\"status\""));
+        let mut headers: Vec<(&[u8], &[u8])> = vec![
+            (b"content-type", b"application/problem+json"),
+            (b"cache-control", b"no-store"),
             // Envoy's own retries would only meet the same refusal.
-            ("x-envoy-ratelimited", Cow::Borrowed("true")),
+            (b"x-envoy-ratelimited", b"true"),
         ];
-        if let Some(page) = status_page {
-            headers.push(("link", Cow::Owned(format!("<{page}>; rel=\"status\""))));
-        }
+        headers.extend(link.as_ref().map(|link| (&b"link"[..], link.as_bytes())));
+        headers.push((b"retry-after", b""));
         let mut body_start = to_json(&problem);
         body_start.pop();
         body_start.extend_from_slice(b",\"retry_after_s\":");
-        Self { status, headers, body_start }
+        Self { status, headers: HeaderBlock::new(&headers), body_start }
     }
 
     /// The answer to a client that shall wait so long; seconds.
@@ -98,7 +98,7 @@ impl RefusalReply {
         body.extend_from_slice(wait.as_bytes());
         body.push(b'}');
         let mut headers = self.headers.clone();
-        headers.push(("retry-after", Cow::Owned(wait)));
+        headers.append_to_last(wait.as_bytes());
         Reply { status: self.status, headers, body }
     }
 }
@@ -162,10 +162,9 @@ pub fn banner(policy: &Policy, host: &Host<'_>, now: Timestamp, latches: &Latche
         .collect();
     let state = windows.iter().map(|window| window.state).max().unwrap_or(BannerState::Open);
     let banner = Banner { state, windows, status_page: policy.status_page() };
-    let headers = vec![
-        ("content-type", Cow::Borrowed("application/json")),
-        ("cache-control", Cow::Owned(format!("public, max-age={BANNER_MAX_AGE_S}"))),
-    ];
+    let max_age = format!("public, max-age={BANNER_MAX_AGE_S}");
+    let headers =
+        HeaderBlock::new(&[(b"content-type", b"application/json"), (b"cache-control", max_age.as_bytes())]);
     Reply { status: 200, headers, body: to_json(&banner) }
 }
 

@@ -1,25 +1,12 @@
 //! What policy looks at in a request: one pass over its headers.
 
 use crate::{
+    bytes::is,
+    headers::Headers,
     host::Host,
-    path::{Path, query_names},
+    pass::PASS_HEADER,
+    path::{Path, Target, query_names},
 };
-
-/// The headers of a request, wherever their host keeps them.
-pub trait Headers {
-    /// Shows every name, in lower case, with its value, in their order and with the pseudo-headers
-    /// (`:method`, `:path`, `:authority`). Returns whether these were all.
-    fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> bool;
-}
-
-impl Headers for Vec<(&[u8], &[u8])> {
-    fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a [u8], &'a [u8])) -> bool {
-        for (name, value) in self {
-            each(name, value);
-        }
-        true
-    }
-}
 
 /// A request as a proxy or server hands it over, before anything is believed about it.
 pub struct Request<'a> {
@@ -31,9 +18,14 @@ pub struct Request<'a> {
     pub host: Host<'a>,
     /// The path, read from the target.
     pub path: Path<'a>,
+    /// The query of the target.
+    pub query: &'a [u8],
     /// Why it can be no read, whatever the rules say.
     pub suspicion: Option<Suspicion>,
-    headers: &'a dyn Headers,
+    /// Whether it has a pass, or several.
+    pub has_pass: bool,
+    /// All headers, pseudo-headers included.
+    pub headers: Headers<'a>,
 }
 
 /// What makes a request a write whatever its method and path.
@@ -50,56 +42,66 @@ pub enum Suspicion {
 /// Headers by which frameworks let clients override the method.
 const OVERRIDE_HEADERS: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
+/// A bit for every length that a name has which policy looks at.
+const KNOWN_LENGTHS: u64 = {
+    let [override_, method_, method_override] = OVERRIDE_HEADERS;
+    let lengths = [
+        b":method".len(),
+        b":path".len(),
+        b":authority".len(),
+        b"host".len(),
+        PASS_HEADER.len(),
+        b"upgrade".len(),
+        override_.len(),
+        method_.len(),
+        method_override.len(),
+    ];
+    let (mut bits, mut at) = (0, 0);
+    #[allow(clippy::indexing_slicing, reason = "run by the compiler, and bounded by the loop")]
+    while at < lengths.len() {
+        bits |= 1 << lengths[at];
+        at += 1;
+    }
+    bits
+};
+
 impl<'a> Request<'a> {
     /// Reads what policy looks at from the headers.
-    pub fn read(headers: &'a dyn Headers) -> Self {
+    pub fn read(headers: Headers<'a>) -> Self {
         let (mut method, mut target, mut authority): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
-        let mut suspicion = None;
-        let whole = headers.visit(&mut |name, value| {
+        let (mut suspicion, mut has_pass) = (None, false);
+        let mut pairs = headers.pairs();
+        while let Some((name, value)) = pairs.next_of_length(|bytes| KNOWN_LENGTHS >> bytes.min(63) & 1 == 1)
+        {
             // By the first byte, because most headers are none of these.
             match name.first() {
-                Some(b':') => match name {
-                    b":method" => method = value,
-                    b":path" => target = value,
-                    b":authority" => authority = value,
-                    _ => {}
-                },
-                Some(b'h') if name == b"host" && authority.is_empty() => authority = value,
-                Some(b'u') if name == b"upgrade" => suspicion = Some(Suspicion::Upgrade),
+                Some(b':') if is(name, b":method") => method = value,
+                Some(b':') if is(name, b":path") => target = value,
+                Some(b':') if is(name, b":authority") => authority = value,
+                Some(b'h') if is(name, b"host") && authority.is_empty() => authority = value,
+                Some(b'q') if is(name, PASS_HEADER) => has_pass = true,
+                Some(b'u') if is(name, b"upgrade") => suspicion = Some(Suspicion::Upgrade),
                 Some(b'x') if is_override(name) => suspicion = Some(Suspicion::MethodOverride),
                 _ => {}
             }
-        });
-        if query_names(target, "_method") {
+        }
+        let whole = pairs.were_all();
+        let Target { path, query } = Target::read(target);
+        if query_names(query, "_method") {
             suspicion = Some(Suspicion::MethodOverride);
         }
         if !whole {
             suspicion = Some(Suspicion::Incomplete);
         }
-        Self { method, target, host: Host::read(authority), path: Path::read(target), suspicion, headers }
-    }
-
-    /// All headers, pseudo-headers included.
-    pub fn headers(&self) -> &'a dyn Headers {
-        self.headers
-    }
-
-    /// The value of a header that occurs exactly once.
-    pub fn single_header(&self, name: impl AsRef<[u8]>) -> Option<&'a [u8]> {
-        let mut single = None;
-        let mut count = 0_usize;
-        self.headers.visit(&mut |other, value| {
-            if other == name.as_ref() {
-                single = Some(value);
-                count += 1;
-            }
-        });
-        single.filter(|_| count == 1)
+        Self { method, target, host: Host::read(authority), path, query, suspicion, has_pass, headers }
     }
 }
 
 /// CGI-like interfaces cannot tell `_` from `-` in a header's name, so neither does this.
 fn is_override(name: &[u8]) -> bool {
+    if !matches!(name.get(2), Some(b'h' | b'm')) {
+        return false;
+    }
     let same = |(one, other): (&u8, &u8)| one == other || (*one == b'_' && *other == b'-');
     OVERRIDE_HEADERS.iter().any(|other| other.len() == name.len() && name.iter().zip(*other).all(same))
 }
@@ -107,11 +109,11 @@ fn is_override(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::HeaderBlock;
 
     fn suspicion(target: &str, header: &str) -> Option<Suspicion> {
-        let headers: Vec<(&[u8], &[u8])> =
-            vec![(b":path", target.as_bytes()), (header.as_bytes(), b"DELETE")];
-        Request::read(&headers).suspicion
+        let block = HeaderBlock::new(&[(b":path", target.as_bytes()), (header.as_bytes(), b"DELETE")]);
+        Request::read(block.headers()).suspicion
     }
 
     #[test]
@@ -132,14 +134,5 @@ mod tests {
     #[test]
     fn an_upgrade_is_seen() {
         assert_eq!(suspicion("/", "upgrade"), Some(Suspicion::Upgrade));
-    }
-
-    #[test]
-    fn a_repeated_header_is_no_single_header() {
-        let headers: Vec<(&[u8], &[u8])> = vec![(b"a", b"1"), (b"b", b"2"), (b"a", b"3")];
-        let request = Request::read(&headers);
-        assert_eq!(request.single_header("a"), None);
-        assert_eq!(request.single_header("b"), Some(&b"2"[..]));
-        assert_eq!(request.single_header("c"), None);
     }
 }

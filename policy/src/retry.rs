@@ -4,10 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
-use crate::{request::Request, snapshot::RetryPolicy, time::Timestamp};
-
-/// Request headers that tell clients apart behind one address.
-const CLIENT_HEADERS: [&str; 3] = ["authorization", "user-agent", "x-forwarded-for"];
+use crate::{bytes::is, request::Request, snapshot::RetryPolicy, time::Timestamp};
 
 /// How many clients are remembered; a power of two, so that the table takes 32 KiB.
 const SLOTS: usize = 2048;
@@ -16,15 +13,24 @@ const SLOTS: usize = 2048;
 const MAX_DOUBLINGS: u32 = 20;
 
 /// The number of a client that asks for something: its address and what its headers tell, and what it
-/// asks for. `address` may carry a port, which does not count.
-pub fn client(request: &Request<'_>, address: &[u8]) -> u64 {
-    let port = address.iter().rposition(|&byte| byte == b':').unwrap_or(address.len());
+/// asks for. `address` is asked only where no proxy has noted it, because a host may have to work for
+/// it; it may carry a port, which does not count.
+pub fn client(request: &Request<'_>, address: impl FnOnce() -> Vec<u8>) -> u64 {
     let mut hasher = FxHasher::default();
-    address.get(..port).hash(&mut hasher);
     request.method.hash(&mut hasher);
     request.target.hash(&mut hasher);
-    for name in CLIENT_HEADERS {
-        request.single_header(name).hash(&mut hasher);
+    let mut forwarded = false;
+    for (name, value) in request.headers.pairs() {
+        let noted = is(name, b"x-forwarded-for");
+        if noted || is(name, b"authorization") || is(name, b"user-agent") {
+            value.hash(&mut hasher);
+        }
+        forwarded |= noted;
+    }
+    if !forwarded {
+        let address = address();
+        let port = address.iter().rposition(|&byte| byte == b':').unwrap_or(address.len());
+        address.get(..port).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -6,14 +6,15 @@
 //! a rule asks for. A request is looked up once per router that can concern it, which its own
 //! method and headers bound, and the most specific of the winners decides.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use path_tree::PathTree;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::{
+    bytes::{ByteMap, same},
     pattern::{Pattern, Rank},
     request::Request,
+    router::Router,
     snapshot::{Action, Effect, HeaderCondition, Rule},
 };
 
@@ -29,8 +30,9 @@ pub struct RuleTable {
     conditional: HashMap<(MethodId, ConditionId), Routers>,
     /// By rule: how specific its path is, and whether it speaks of any method.
     ranks: Vec<(Rank, bool)>,
-    methods: HashMap<Box<[u8]>, MethodId>,
-    headers: HashMap<Box<[u8]>, HeaderValues>,
+    /// The methods that rules name, few enough to be looked through.
+    methods: Vec<Box<[u8]>>,
+    headers: ByteMap<HeaderValues>,
 }
 
 /// A method that some rule names, or [`OTHER_METHODS`].
@@ -39,15 +41,18 @@ struct MethodId(usize);
 
 const OTHER_METHODS: MethodId = MethodId(0);
 
+/// More methods than this in the rules of one surface are refused; HTTP has registered about 40.
+const MAX_METHODS: usize = 64;
+
 /// A header and value that some rule asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ConditionId(usize);
 
-/// From paths to rules, by their index. (One type for all routers keeps one copy of their code in the module.)
+/// From paths to rules, by their index.
 #[derive(Default)]
 struct Routers {
-    generous: Option<PathTree<usize>>,
-    exact: Option<PathTree<usize>>,
+    generous: Option<Router>,
+    exact: Option<Router>,
 }
 
 /// How a rule's path and header are compared; what stops comes first where claims are equal.
@@ -61,8 +66,8 @@ enum Strictness {
 #[derive(Default)]
 struct HeaderValues {
     any: Option<ConditionId>,
-    exact: HashMap<String, ConditionId>,
-    folded: HashMap<String, Vec<ConditionId>>,
+    exact: ByteMap<ConditionId>,
+    folded: ByteMap<Vec<ConditionId>>,
 }
 
 /// How well a rule's claim to a request is founded; the least wins: the most specific path, then the
@@ -90,9 +95,16 @@ impl RuleTable {
     /// Compiles the rules of a surface under `prefix`, which is empty or ends in no slash.
     pub fn compile(prefix: &str, rules: &[Rule]) -> Result<Self, RuleError> {
         let mut build = Build::default();
-        for method in rules.iter().flat_map(|rule| &rule.methods) {
-            let next = MethodId(build.table.methods.len() + 1);
-            build.table.methods.entry(Box::from(method.as_bytes())).or_insert(next);
+        for (at, rule) in rules.iter().enumerate() {
+            for method in &rule.methods {
+                if build.table.method(method.as_bytes()) == OTHER_METHODS {
+                    build.table.methods.push(Box::from(method.as_bytes()));
+                }
+            }
+            if build.table.methods.len() > MAX_METHODS {
+                let problem = format!("more than {MAX_METHODS} different methods in one surface");
+                return Err(RuleError { rule: RuleIndex(at), field: "methods", problem });
+            }
         }
         build.table.unconditional.resize_with(build.table.methods.len() + 1, Routers::default);
         let mut patterns = Vec::with_capacity(rules.len());
@@ -120,7 +132,7 @@ impl RuleTable {
     }
 
     /// Which rule speaks for a request whose path all origins read alike; `folded` is it in lower case.
-    pub fn look_up(&self, request: &Request<'_>, path: &str, folded: &str) -> Option<RuleIndex> {
+    pub fn look_up(&self, request: &Request<'_>, path: &[u8], folded: &[u8]) -> Option<RuleIndex> {
         let mut search =
             Search { table: self, method: self.method(request.method), path, folded, best: None };
         search.consider(Strictness::Generous, None);
@@ -132,33 +144,33 @@ impl RuleTable {
     }
 
     fn method(&self, method: &[u8]) -> MethodId {
-        self.methods.get(method).copied().unwrap_or(OTHER_METHODS)
+        let at = self.methods.iter().position(|named| same(named, method));
+        at.map_or(OTHER_METHODS, |at| MethodId(at + 1))
     }
 }
 
 struct Search<'t, 'p> {
     table: &'t RuleTable,
     method: MethodId,
-    path: &'p str,
-    folded: &'p str,
+    path: &'p [u8],
+    folded: &'p [u8],
     best: Option<(Claim<'t>, RuleIndex)>,
 }
 
 impl Search<'_, '_> {
     fn consider_headers(&mut self, request: &Request<'_>) {
-        request.headers().visit(&mut |name, value| {
-            let Some(values) = self.table.headers.get(name) else { return };
-            let value = std::str::from_utf8(value).unwrap_or_default();
+        for (name, value) in request.headers.pairs() {
+            let Some(values) = self.table.headers.get(name) else { continue };
             self.consider_all(Strictness::Generous, values.any);
-            let folded_value = value.trim().to_ascii_lowercase();
+            let folded_value = value.trim_ascii().to_ascii_lowercase();
             let folded = values.folded.get(&folded_value).into_iter().flatten().copied();
             self.consider_all(Strictness::Generous, folded);
             // Of a repeated header, origins may take the first value, the last, or both.
-            if request.single_header(name).is_some() {
+            if request.headers.single(name).is_some() {
                 self.consider_all(Strictness::Exact, values.any);
                 self.consider_all(Strictness::Exact, values.exact.get(value).copied());
             }
-        });
+        }
     }
 
     fn consider_all(&mut self, strictness: Strictness, conditions: impl IntoIterator<Item = ConditionId>) {
@@ -178,7 +190,7 @@ impl Search<'_, '_> {
             Strictness::Exact => (&routers.exact, self.path),
         };
         let Some(found) = router.as_ref().and_then(|router| router.find(path)) else { return };
-        let rule = RuleIndex(*found.0);
+        let rule = RuleIndex(found);
         let Some((rank, of_any_method)) = self.table.ranks.get(rule.0) else { return };
         let claim =
             Claim { rank, unconditional: condition.is_none(), of_any_method: *of_any_method, strictness };
@@ -232,9 +244,11 @@ impl Build {
 
     /// Has requests for a topic led to a rule, unless they are already to a better one.
     fn route(&mut self, at: RuleIndex, strictness: Strictness, mut topic: Topic, pattern: &Pattern) {
-        if strictness == Strictness::Generous {
-            topic.template = pattern.folded().template();
-        }
+        let routed = match strictness {
+            Strictness::Generous => Cow::Owned(pattern.folded()),
+            Strictness::Exact => Cow::Borrowed(pattern),
+        };
+        topic.template = routed.template();
         if self.routed.contains(&(topic.clone(), strictness)) {
             return;
         }
@@ -247,7 +261,7 @@ impl Build {
             Strictness::Generous => &mut routers.generous,
             Strictness::Exact => &mut routers.exact,
         };
-        let _ = router.get_or_insert_default().insert(&topic.template, at.0);
+        router.get_or_insert_default().insert(&routed, at.0);
         self.routed.insert((topic, strictness));
     }
 
@@ -259,26 +273,23 @@ impl Build {
 
     fn methods(&self, rule: &Rule) -> Vec<MethodId> {
         if rule.methods.is_empty() {
-            self.table.methods.values().copied().chain([OTHER_METHODS]).collect()
+            (0..=self.table.methods.len()).map(MethodId).collect()
         } else {
-            rule.methods
-                .iter()
-                .filter_map(|method| self.table.methods.get(method.as_bytes()).copied())
-                .collect()
+            rule.methods.iter().map(|method| self.table.method(method.as_bytes())).collect()
         }
     }
 
     fn condition(&mut self, header: &HeaderCondition) -> ConditionId {
-        let values = self.table.headers.entry(Box::from(header.name.as_bytes())).or_default();
+        let values = self.table.headers.entry(header.name.as_bytes(), HeaderValues::default);
         let fresh = ConditionId(self.conditions);
         let id = match &header.value {
             None => *values.any.get_or_insert(fresh),
-            Some(value) => *values.exact.entry(value.clone()).or_insert(fresh),
+            Some(value) => *values.exact.entry(value.as_bytes(), || fresh),
         };
         if id == fresh {
             self.conditions += 1;
             if let Some(value) = &header.value {
-                values.folded.entry(value.trim().to_ascii_lowercase()).or_default().push(id);
+                values.folded.entry(&value.as_bytes().trim_ascii().to_ascii_lowercase(), Vec::new).push(id);
             }
         }
         id

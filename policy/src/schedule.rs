@@ -77,8 +77,8 @@ pub fn covers_host(window: &Window, host: &Host<'_>) -> bool {
     let Host::Named(host) = host else { return true };
     hosts.is_empty()
         || hosts.iter().any(|pattern| match pattern.strip_prefix("*.") {
-            Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')),
-            None => *pattern == **host,
+            Some(domain) => host.strip_suffix(domain.as_bytes()).is_some_and(|rest| rest.ends_with(b".")),
+            None => *pattern.as_bytes() == **host,
         })
 }
 

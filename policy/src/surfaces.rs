@@ -1,12 +1,12 @@
 //! All surfaces of a snapshot, compiled: from host and path to the surface, from there to the rule.
 
-use path_tree::PathTree;
 use rustc_hash::FxHashSet as HashSet;
 
 use crate::{
     error::SnapshotError,
     host::{HostMap, check_pattern},
     pattern::{Pattern, check_prefix},
+    router::Router,
     rules::{RuleIndex, RuleTable},
     snapshot::{Action, Effect, Mode, Rule, Surface, SurfaceName},
 };
@@ -112,7 +112,7 @@ impl Surfaces {
 
     /// The surface that a host and path belong to: the narrowest host first, then the longest prefix.
     /// Both are in lower case.
-    pub fn find(&self, host: &str, folded_path: &str) -> Option<SurfaceIndex> {
+    pub fn find(&self, host: &[u8], folded_path: &[u8]) -> Option<SurfaceIndex> {
         self.by_host.find_covering(host, |prefixes| prefixes.find(folded_path))
     }
 
@@ -147,8 +147,10 @@ impl Surfaces {
             let path = pattern.folded().example();
             for host in host_patterns(surface) {
                 let host = host.map_or_else(|| "any.invalid".to_owned(), |host| host.replacen('*', "any", 1));
-                let owner =
-                    self.find(&host, &path).filter(|owner| *owner != at).and_then(|owner| all.get(owner.0));
+                let owner = self
+                    .find(host.as_bytes(), path.as_bytes())
+                    .filter(|owner| *owner != at)
+                    .and_then(|owner| all.get(owner.0));
                 if let Some(owner) = owner {
                     let problem = format!(
                         "no request can reach this rule: `{path}` belongs to surface `{}`; move the rule there",
@@ -180,7 +182,7 @@ fn host_patterns(surface: &Surface) -> impl Iterator<Item = Option<&str>> {
 struct Prefixes {
     /// The surface of all paths that no longer prefix claims.
     root: Option<SurfaceIndex>,
-    below: Option<PathTree<usize>>,
+    below: Option<Router>,
 }
 
 impl Prefixes {
@@ -194,15 +196,15 @@ impl Prefixes {
             let Ok(below) = Pattern::parse(prefix, "/{*rest}") else { continue };
             let router = compiled.below.get_or_insert_default();
             for pattern in below.lenient().iter().chain([&below]) {
-                let _ = router.insert(&pattern.template(), at.0);
+                router.insert(pattern, at.0);
             }
         }
         compiled
     }
 
-    fn find(&self, folded_path: &str) -> Option<SurfaceIndex> {
+    fn find(&self, folded_path: &[u8]) -> Option<SurfaceIndex> {
         let below = self.below.as_ref().and_then(|router| router.find(folded_path));
-        below.map(|(at, _)| SurfaceIndex(*at)).or(self.root)
+        below.map(SurfaceIndex).or(self.root)
     }
 }
 

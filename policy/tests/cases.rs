@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use quiesce_policy::{
-    Circumstances, Latches, Policy, Request, Timestamp, Verdict,
+    Circumstances, HeaderBlock, Latches, Policy, Request, Timestamp, Verdict,
     reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
@@ -77,7 +77,8 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
     let mut pairs: Vec<(&[u8], &[u8])> =
         vec![(b":method", method.as_bytes()), (b":path", path.as_bytes()), (b":authority", host.as_bytes())];
     pairs.extend(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let request = Request::read(&pairs);
+    let block = HeaderBlock::new(&pairs);
+    let request = Request::read(block.headers());
     let latches = Latches::new();
     if request.target.starts_with(BANNER_PATH) && method == "GET" {
         return answered("answer", &reply::banner(&policy, &request.host, case.clock, &latches));
@@ -104,13 +105,13 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
 
 fn answered(verdict: &str, reply: &Reply) -> Value {
     let body: Value = serde_json::from_slice(&reply.body).unwrap();
-    let retry_after_s = reply.headers.iter().find(|(name, _)| *name == "retry-after");
+    let retry_after_s = reply.headers.headers().single(b"retry-after");
     serde_json::json!({
         "verdict": verdict,
         "status": reply.status,
         "code": body["code"],
         "window": body["window"],
-        "retry_after_s": retry_after_s.map(|(_, value)| value.parse::<u64>().unwrap()),
+        "retry_after_s": retry_after_s.map(|value| str::from_utf8(value).unwrap().parse::<u64>().unwrap()),
         "body": body,
     })
 }

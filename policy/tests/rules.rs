@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use quiesce_policy::{
-    Basis, Policy, Request,
+    Basis, HeaderBlock, Policy, Request,
     snapshot::{Action, Effect, Epoch, HeaderCondition, Rule, Snapshot, Surface, SurfaceName},
 };
 
@@ -72,15 +72,16 @@ fn rank(pattern: &str) -> Vec<u8> {
         match byte {
             b'{' => {
                 inside = true;
-                rank.push(if bytes.peek() == Some(&b'*') { 2 } else { 1 });
+                rank.push(if bytes.peek() == Some(&b'*') { 3 } else { 2 });
             }
             b'}' => inside = false,
+            b'/' if !inside => rank.push(1),
             _ if !inside => rank.push(0),
             _ => {}
         }
     }
     if pattern.ends_with('}') {
-        rank.push(3);
+        rank.push(4);
     }
     rank
 }
@@ -136,7 +137,7 @@ proptest! {
         let mut headers: Vec<(&[u8], &[u8])> =
             vec![(b":method", method.as_bytes()), (b":path", path.as_bytes()), (b":authority", b"h")];
         headers.extend(op.map(|op| (&b"op"[..], op.as_bytes())));
-        let classified = policy.classify(&Request::read(&headers));
+        let classified = policy.classify(&Request::read(HeaderBlock::new(&headers).headers()));
 
         let speaking: Vec<&Rule> = rules.iter().filter(|rule| applies(rule, method, &path, op)).collect();
         let best = speaking.iter().map(|rule| rank(&rule.path)).min();

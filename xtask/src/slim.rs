@@ -6,20 +6,40 @@
 use anyhow::{Context, Result, bail};
 use walrus::{ExportId, ModuleConfig};
 
-/// What the shipped module exports and why. Everything else goes, and all that only it reached.
-pub const KEPT: &[(&str, &str)] = &[
-    ("memory", "the host reads and writes the filter's data through it"),
-    ("_initialize", "the host calls it first; it registers the contexts"),
-    ("proxy_abi_version_0_2_1", "tells the host which ABI this is; without it the module is refused"),
-    ("malloc", "the host allocates what its calls return: `proxy_on_memory_allocate` on this target"),
-    ("proxy_on_context_create", "the root context, and one for each request"),
-    ("proxy_on_vm_start", "the SDK needs it before the first configuration"),
-    ("proxy_on_configure", "reads the plugin configuration"),
-    ("proxy_on_tick", "the leader's lease, its reports, and windows that start or lapse"),
-    ("proxy_on_http_call_response", "the answer to a sync"),
-    ("proxy_on_request_headers", "where a request is decided"),
-    ("proxy_on_delete", "the end of a request however it ends: the in-flight count falls here"),
+/// What the shipped module exports, as the compiler's module calls it, and why. Everything else goes,
+/// and all that only it reached.
+pub const KEPT: &[Kept] = &[
+    kept("memory", "the host reads and writes the filter's data through it"),
+    kept("_initialize", "the host calls it first; it registers the contexts"),
+    kept("proxy_abi_version_0_2_1", "tells the host which ABI this is; without it the module is refused"),
+    kept("malloc", "the host allocates what its calls return: `proxy_on_memory_allocate` on this target"),
+    renamed("quiesce_on_vm_start", "proxy_on_vm_start", "makes the root context, and starts it"),
+    kept("proxy_on_configure", "reads the plugin configuration"),
+    kept("proxy_on_tick", "the leader's lease, its reports, and windows that start or lapse"),
+    kept("proxy_on_http_call_response", "the answer to a sync"),
+    renamed("quiesce_on_request_headers", "proxy_on_request_headers", "where a request is decided"),
+    renamed(
+        "quiesce_on_delete",
+        "proxy_on_delete",
+        "the end of a request however it ends: the in-flight count falls here",
+    ),
 ];
+
+/// One export that ships.
+pub struct Kept {
+    compiled: &'static str,
+    shipped: &'static str,
+    why: &'static str,
+}
+
+const fn kept(name: &'static str, why: &'static str) -> Kept {
+    renamed(name, name, why)
+}
+
+/// Of a callback that the SDK exports too, and the filter has its own of.
+const fn renamed(compiled: &'static str, shipped: &'static str, why: &'static str) -> Kept {
+    Kept { compiled, shipped, why }
+}
 
 /// The module with only the exports of [`KEPT`], without what has become unreachable and without
 /// custom sections (names, producers, target features).
@@ -30,21 +50,26 @@ pub fn slim(wasm: &[u8]) -> Result<Vec<u8>> {
         .parse(wasm)
         .context("the compiler's module does not parse")?;
 
-    for (name, why) in KEPT {
-        if !module.exports.iter().any(|export| export.name == *name) {
+    for Kept { compiled, why, .. } in KEPT {
+        if !module.exports.iter().any(|export| export.name == *compiled) {
             bail!(
-                "the module does not export `{name}` ({why}); mend the filter, or the table in xtask/src/slim.rs"
+                "the module does not export `{compiled}` ({why}); mend the filter, or the table in xtask/src/slim.rs"
             );
         }
     }
     let dropped: Vec<ExportId> = module
         .exports
         .iter()
-        .filter(|export| !KEPT.iter().any(|(name, _)| export.name == *name))
+        .filter(|export| !KEPT.iter().any(|kept| export.name == kept.compiled))
         .map(|export| export.id())
         .collect();
     for export in dropped {
         module.exports.delete(export);
+    }
+    for export in module.exports.iter_mut() {
+        if let Some(kept) = KEPT.iter().find(|kept| export.name == kept.compiled) {
+            kept.shipped.clone_into(&mut export.name);
+        }
     }
     let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
     for section in sections {
@@ -74,13 +99,13 @@ mod tests {
 
     #[test]
     fn keeps_what_the_table_names_and_nothing_else() {
-        let mut names: Vec<&str> = KEPT.iter().map(|(name, _)| *name).filter(|n| *n != "memory").collect();
-        names.extend(["proxy_on_log", "proxy_on_response_headers"]);
+        let mut names: Vec<&str> = KEPT.iter().map(|kept| kept.compiled).filter(|n| *n != "memory").collect();
+        names.extend(["proxy_on_log", "proxy_on_request_headers"]);
 
         let module = walrus::Module::from_buffer(&slim(&module_exporting(&names)).unwrap()).unwrap();
 
         let exported: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
-        let kept: Vec<_> = KEPT.iter().map(|(name, _)| *name).collect();
+        let kept: Vec<_> = KEPT.iter().map(|kept| kept.shipped).collect();
         assert_eq!(exported, kept);
         assert_eq!(module.funcs.iter().count(), kept.len() - 1, "unreachable functions are gone");
         assert_eq!(module.customs.iter().count(), 0, "custom sections are gone");

@@ -33,7 +33,7 @@ async fn a_pass_is_honoured_by_enforcers_and_kept_nowhere() {
     assert_eq!((claims.sub.as_str(), &claims.jti), ("migrate", &issued.id));
     assert!(keys.verify(issued.pass.as_bytes(), &WindowId::from("other"), now).is_err());
     assert!(keys.verify(issued.pass.as_bytes(), &window.id, issued.expires_at).is_err());
-    assert_eq!(PASS_HEADER, "quiesce-pass");
+    assert_eq!(PASS_HEADER, b"quiesce-pass");
 
     let events = companion.events().await;
     let event = events.iter().find(|event| event.kind == EventKind::PassIssued).unwrap();

@@ -116,6 +116,8 @@ fn listener(options: &Options, listen: SocketAddr) -> Value {
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "ingress",
+            // As at the edge, and in `envoy/envoy.yaml`: the client's address is in `x-forwarded-for`.
+            "use_remote_address": true,
             "codec_type": "AUTO",
             "http_filters": filters,
             "upgrade_configs": [{ "upgrade_type": "websocket" }],

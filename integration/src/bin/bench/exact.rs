@@ -8,7 +8,7 @@ use quiesce_integration::{
     envoy::PluginConfig,
     host::{Head, Module, Outcome, Process, Usage, Vm, Workers},
 };
-use quiesce_policy::{Policy, Request, snapshot::Snapshot, time::Timestamp};
+use quiesce_policy::{HeaderBlock, Policy, Request, snapshot::Snapshot, time::Timestamp};
 
 use crate::{
     policies::{self, HOST},
@@ -130,12 +130,12 @@ fn native_look_ups(many: usize, few: usize) -> Result<(f64, f64)> {
         for (policy, path, took) in &mut subjects {
             let began = Instant::now();
             for _ in 0..LOOK_UPS {
-                let headers: Vec<(&[u8], &[u8])> = vec![
+                let headers = HeaderBlock::new(&[
                     (b":method", b"POST"),
                     (b":path", path.as_bytes()),
                     (b":authority", HOST.as_bytes()),
-                ];
-                let request = Request::read(&headers);
+                ]);
+                let request = Request::read(headers.headers());
                 black_box(policy.classify(black_box(&request)));
             }
             took.push(began.elapsed().as_secs_f64() * 1e9 / f64::from(LOOK_UPS));

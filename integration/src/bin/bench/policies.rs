@@ -8,6 +8,9 @@ use quiesce_policy::{
 };
 use serde_json::{Value, json};
 
+/// How long the window is said to last.
+const FROZEN_FOR_MS: u64 = 3_600_000;
+
 /// The host that the load asks for.
 pub const HOST: &str = "api.example.com";
 
@@ -66,7 +69,7 @@ fn window(since: Timestamp) -> Window {
         scope: Default::default(),
         starts_at: since,
         started: true,
-        ends_at: Some(since.plus_ms(3_600_000)),
+        ends_at: Some(since.plus_ms(FROZEN_FOR_MS)),
         expires_at: since.plus_ms(7_200_000),
         reason: "a benchmark".to_owned(),
         contact: Some("ops@example.com".to_owned()),
@@ -75,43 +78,41 @@ fn window(since: Timestamp) -> Window {
     }
 }
 
-/// As Lua, as somebody would write it who wants the same without Quiesce. It cannot be switched
-/// without new configuration, says nothing of what is in flight, and takes paths as they come.
-pub const LUA: &str = r#"
-local frozen = true
-local safe = { GET = true, HEAD = true, OPTIONS = true, TRACE = true }
+/// As Lua for Envoy's filter, frozen from `since`: what an expert would write to get the same decisions
+/// and answers.
+pub fn lua(since: Timestamp) -> String {
+    let ends_at = since.plus_ms(FROZEN_FOR_MS);
+    include_str!("policy.lua")
+        .replace("@ENDS_AT_S@", &ends_at.unix_ms().div_ceil(1000).to_string())
+        .replace("@ENDS_AT@", &ends_at.to_string())
+        .replace("@STARTS_AT@", &since.to_string())
+}
 
-local function writes(headers)
-  local method = headers:get(":method")
-  if headers:get("x-http-method-override") or headers:get("x-http-method")
-      or headers:get("x-method-override") or headers:get("upgrade") then
-    return true
-  end
-  if headers:get(":authority") == "api.example.com" then
-    local path = headers:get(":path")
-    if method == "POST" and (path == "/items/search" or path:sub(1, 14) == "/items/search?") then
-      return false
-    end
-    if method == "GET" and path:sub(1, 7) == "/admin/" then
-      return true
-    end
-  end
-  return not safe[method]
-end
-
-function envoy_on_request(handle)
-  if frozen and writes(handle:headers()) then
-    handle:respond({
-      [":status"] = "423",
-      ["content-type"] = "application/problem+json",
-      ["cache-control"] = "no-store",
-      ["retry-after"] = tostring(3600 + math.random(0, 10)),
-    }, '{"type":"about:blank","title":"Read-only: writes are paused","status":423,"code":"read-only",'
-      .. '"detail":"a benchmark","window":"bench","starts_at":"2026-11-23T12:00:00.000Z",'
-      .. '"ends_at":"2026-11-23T13:00:00.000Z","contact":"ops@example.com"}')
-  end
-end
-"#;
+/// Requests on which Quiesce and Lua have to agree, frozen: method, target, a header, and whether it writes.
+pub const AGREED: [(&str, &str, Option<(&str, &str)>, bool); 22] = [
+    ("GET", "/items/1", None, false),
+    ("HEAD", "/items/1", None, false),
+    ("OPTIONS", "/items", None, false),
+    ("POST", "/items", None, true),
+    ("DELETE", "/items/1", None, true),
+    ("PROPFIND", "/items/1", None, true),
+    ("POST", "/items/search", None, false),
+    ("POST", "/items/search?limit=3", None, false),
+    ("POST", "/items/se%61rch", None, false),
+    ("POST", "/items/Search", None, true),
+    ("POST", "/items//search", None, true),
+    ("POST", "/items/x/../search", None, true),
+    ("GET", "/admin/flush", None, true),
+    ("GET", "/ADMIN/flush", None, true),
+    ("GET", "/admin", None, true),
+    ("GET", "/items/..%2fadmin/flush", None, true),
+    ("GET", "/items;x=1", None, true),
+    ("GET", "/items?_method=DELETE", None, true),
+    ("GET", "/items?%5fmethod=DELETE", None, true),
+    ("GET", "/items/1", Some(("x-http-method-override", "DELETE")), true),
+    ("GET", "/items/1", Some(("x-http-method", "PUT")), true),
+    ("GET", "/items/1", Some(("host", "API.example.com:80")), false),
+];
 
 /// As RBAC: it refuses the same requests, with a plain 403.
 pub fn rbac() -> Value {

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use quiesce_integration::{
     artifacts,
     envoy::{Envoy, Filter, Options, PluginConfig},
+    http::Request,
     load::{Clients, Profile},
     origin::Origin,
     snapshots::Snapshots,
@@ -14,6 +15,7 @@ use quiesce_integration::{
 use quiesce_policy::time::Timestamp;
 
 use crate::{
+    cpus::Cpus,
     policies,
     report::{Report, Variant, median},
 };
@@ -34,19 +36,22 @@ struct Turn {
 
 /// Measures `rounds` rounds, in each of which every variant gets `requests` requests.
 pub async fn measure(report: &mut Report, rounds: usize, requests: u64) -> Result<()> {
+    let cpus = Cpus::divide()?;
     let origin = Origin::start_unrecorded()?;
     let (open, frozen) = (Snapshots::start().await?, Snapshots::start().await?);
     open.publish(&policies::snapshot(1, None))?;
-    frozen.publish(&policies::snapshot(1, Some(now()?)))?;
+    let since = now()?;
+    frozen.publish(&policies::snapshot(1, Some(since)))?;
     let noop = Filter::Wasm { module: artifacts::noop_wasm()?, configuration: String::new() };
     let plain = |filter| Options::new(filter, origin.addr());
     let quiesce =
         |companion: &Snapshots| Options::quiesce(&PluginConfig::default(), origin.addr(), companion.addr());
     let mut envoys = Vec::new();
+    cpus.start_envoys()?;
     for mut options in [
         plain(Filter::None),
         plain(noop),
-        plain(Filter::Lua(policies::LUA.to_owned())),
+        plain(Filter::Lua(policies::lua(since))),
         plain(Filter::Rbac(policies::rbac())),
         quiesce(&open)?,
         quiesce(&frozen)?,
@@ -54,8 +59,10 @@ pub async fn measure(report: &mut Report, rounds: usize, requests: u64) -> Resul
         options.concurrency = 1;
         envoys.push(Envoy::start(options).await?);
     }
+    cpus.leave_envoys_alone()?;
     until_in_force(&envoys[4]).await?;
     until_in_force(&envoys[5]).await?;
+    agree(&envoys[2], &envoys[5]).await?;
 
     let mut turns = turns();
     let mut clients = Vec::new();
@@ -95,6 +102,23 @@ pub async fn measure(report: &mut Report, rounds: usize, requests: u64) -> Resul
     let cpu_of = |name: &str| variants.iter().find(|one| one.name == name).map_or(f64::NAN, |one| one.cpu_us);
     let ratio = cpu_of("POST, refused by Quiesce") / cpu_of("POST, refused by Lua");
     report.target("refusing a write: CPU by that of the Lua filter", ratio, "x", 1.0);
+    Ok(())
+}
+
+/// Both filters have the same policy: they refuse the same requests.
+async fn agree(lua: &Envoy, quiesce: &Envoy) -> Result<()> {
+    for (method, target, header, writes) in policies::AGREED {
+        for (name, envoy) in [("Lua", lua), ("Quiesce", quiesce)] {
+            let mut request = Request::new(method, target);
+            let host = header.filter(|(name, _)| *name == "host").map_or(policies::HOST, |(_, host)| host);
+            request = request.header("host", host);
+            if let Some((name, value)) = header.filter(|(name, _)| *name != "host") {
+                request = request.header(name, value);
+            }
+            let status = request.send(envoy.addr()).await?.status;
+            ensure!((status == 423) == writes, "{name}: {method} {target} {header:?}: {status}");
+        }
+    }
     Ok(())
 }
 
