@@ -4,11 +4,13 @@
 pub mod api;
 pub mod auth;
 pub mod barrier;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod fleet;
 pub mod limits;
 pub mod metrics;

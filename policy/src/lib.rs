@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod conditions;
 mod error;
 mod headers;
 mod host;
@@ -17,6 +18,7 @@ pub mod pass;
 mod path;
 mod pattern;
 mod policy;
+mod query;
 mod refusal;
 pub mod reply;
 mod request;
@@ -39,7 +41,7 @@ pub use crate::{
     request::{Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
-    surfaces::SurfaceIndex,
+    surfaces::{RuleRef, SurfaceIndex},
     time::{Timestamp, TimestampError},
 };
 

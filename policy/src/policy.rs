@@ -11,10 +11,9 @@ use crate::{
     path::Path,
     refusal::Refusal,
     request::{Request, Suspicion},
-    rules::RuleIndex,
     schedule::{Latches, Schedule},
-    snapshot::{Action, Effect, Epoch, Mode, RetryPolicy, Snapshot, Window},
-    surfaces::{SurfaceIndex, Surfaces},
+    snapshot::{Action, BodyProtocol, Effect, Epoch, Mode, RetryPolicy, Snapshot, Window},
+    surfaces::{RuleRef, Saying, SurfaceIndex, Surfaces},
     time::Timestamp,
 };
 
@@ -49,6 +48,8 @@ pub struct Classified {
     pub effect: Effect,
     /// What becomes of it while frozen, if it writes.
     pub action: Action,
+    /// Whose body may show that it is a read after all.
+    pub body: Option<BodyProtocol>,
     /// The surface it belongs to.
     pub surface: Option<SurfaceIndex>,
     /// How this is known.
@@ -58,8 +59,8 @@ pub struct Classified {
 /// How it is known what a request would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// A rule of its surface says so.
-    Rule(RuleIndex),
+    /// A rule of its surface, or of one of its catalogs, says so.
+    Rule(RuleRef),
     /// The method says so.
     Method,
     /// Origins may read its path or host differently.
@@ -95,7 +96,7 @@ impl Policy {
     /// Checks a snapshot and compiles it; the error names the place.
     pub fn compile(snapshot: &Snapshot) -> Result<Self, SnapshotError> {
         check_windows(&snapshot.windows)?;
-        let surfaces = Surfaces::compile(&snapshot.surfaces)?;
+        let surfaces = Surfaces::compile(snapshot)?;
         let exemptions = &snapshot.exemptions;
         if exemptions.pass_keys.len() > MAX_PASS_KEYS {
             return Err(SnapshotError::new("exemptions.pass_keys", format!("at most {MAX_PASS_KEYS} keys")));
@@ -154,18 +155,19 @@ impl Policy {
         };
         let folded = path.folded();
         let surface = self.surfaces.find(host, &folded);
-        let classified = |effect, action, basis| Classified { effect, action, surface, basis };
+        let classified =
+            |effect, basis| Classified { effect, action: Action::Block, body: None, surface, basis };
         if let Some(suspicion) = request.suspicion {
-            return classified(Effect::Write, Action::Block, Basis::Suspicion(suspicion));
+            return classified(Effect::Write, Basis::Suspicion(suspicion));
         }
         if let Some(surface) = surface.and_then(|at| self.surfaces.get(at))
-            && let Some(rule) = surface.table.look_up(request, path.as_bytes(), &folded)
+            && let Some((rule, Saying { effect, action, body })) =
+                surface.look_up(request, path.as_bytes(), &folded)
         {
-            let (effect, action) = surface.saying(rule);
-            return classified(effect, action, Basis::Rule(rule));
+            return Classified { action, body, ..classified(effect, Basis::Rule(rule)) };
         }
         let effect = if is_safe(request.method) { Effect::Read } else { Effect::Write };
-        classified(effect, Action::Block, Basis::Method)
+        classified(effect, Basis::Method)
     }
 
     /// Of a path or host that origins may read differently, one may be what a rule stops; no rule lets it pass.
@@ -175,7 +177,7 @@ impl Policy {
             && !std::str::from_utf8(request.method).is_ok_and(|method| self.surfaces.may_stop(method));
         let effect = if safe { Effect::Read } else { Effect::Write };
         let basis = request.suspicion.map_or(Basis::Ambiguous, Basis::Suspicion);
-        Classified { effect, action: Action::Block, surface: None, basis }
+        Classified { effect, action: Action::Block, body: None, surface: None, basis }
     }
 
     /// The verdict on a request that [`Policy::classify`] calls a write.

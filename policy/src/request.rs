@@ -5,7 +5,8 @@ use crate::{
     headers::Headers,
     host::Host,
     pass::PASS_HEADER,
-    path::{Path, Target, query_names},
+    path::{Path, Target},
+    query,
 };
 
 /// A request as a proxy or server hands it over, before anything is believed about it.
@@ -87,7 +88,7 @@ impl<'a> Request<'a> {
         }
         let whole = pairs.were_all();
         let Target { path, query } = Target::read(target);
-        if query_names(query, "_method") {
+        if query::names(query, "_method") {
             suspicion = Some(Suspicion::MethodOverride);
         }
         if !whole {

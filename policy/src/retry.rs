@@ -74,6 +74,11 @@ impl Default for RetryLedger {
 }
 
 impl RetryLedger {
+    /// A ledger that remembers one client.
+    pub fn single() -> Self {
+        Self { slots: vec![Slot::default()] }
+    }
+
     /// Notes a refusal of `client` at `now` and says how long it shall wait. `ends_at` is when it may
     /// succeed, as far as that is known; `entropy` spreads clients, any number will do.
     pub fn refuse(

@@ -11,11 +11,12 @@ use std::{borrow::Cow, fmt};
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::{
-    bytes::{ByteMap, same},
+    bytes::same,
+    conditions::{ConditionId, Conditions},
     pattern::{Pattern, Rank},
     request::Request,
     router::Router,
-    snapshot::{Action, Effect, HeaderCondition, Rule},
+    snapshot::{Action, Effect, Rule},
 };
 
 /// Which rule of its surface.
@@ -32,7 +33,7 @@ pub struct RuleTable {
     ranks: Vec<(Rank, bool)>,
     /// The methods that rules name, few enough to be looked through.
     methods: Vec<Box<[u8]>>,
-    headers: ByteMap<HeaderValues>,
+    conditions: Conditions,
 }
 
 /// A method that some rule names, or [`OTHER_METHODS`].
@@ -44,10 +45,6 @@ const OTHER_METHODS: MethodId = MethodId(0);
 /// More methods than this in the rules of one surface are refused; HTTP has registered about 40.
 const MAX_METHODS: usize = 64;
 
-/// A header and value that some rule asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ConditionId(usize);
-
 /// From paths to rules, by their index.
 #[derive(Default)]
 struct Routers {
@@ -57,17 +54,11 @@ struct Routers {
 
 /// How a rule's path and header are compared; what stops comes first where claims are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Strictness {
+pub enum Strictness {
+    /// In any case, with or without a slash at the end, any of repeated headers.
     Generous,
+    /// To the byte.
     Exact,
-}
-
-/// The values of one header that rules ask for.
-#[derive(Default)]
-struct HeaderValues {
-    any: Option<ConditionId>,
-    exact: ByteMap<ConditionId>,
-    folded: ByteMap<Vec<ConditionId>>,
 }
 
 /// How well a rule's claim to a request is founded; the least wins: the most specific path, then the
@@ -137,9 +128,7 @@ impl RuleTable {
             Search { table: self, method: self.method(request.method), path, folded, best: None };
         search.consider(Strictness::Generous, None);
         search.consider(Strictness::Exact, None);
-        if !self.headers.is_empty() {
-            search.consider_headers(request);
-        }
+        self.conditions.met_by(request, |strictness, condition| search.consider(strictness, Some(condition)));
         search.best.map(|(_, rule)| rule)
     }
 
@@ -158,27 +147,6 @@ struct Search<'t, 'p> {
 }
 
 impl Search<'_, '_> {
-    fn consider_headers(&mut self, request: &Request<'_>) {
-        for (name, value) in request.headers.pairs() {
-            let Some(values) = self.table.headers.get(name) else { continue };
-            self.consider_all(Strictness::Generous, values.any);
-            let folded_value = value.trim_ascii().to_ascii_lowercase();
-            let folded = values.folded.get(&folded_value).into_iter().flatten().copied();
-            self.consider_all(Strictness::Generous, folded);
-            // Of a repeated header, origins may take the first value, the last, or both.
-            if request.headers.single(name).is_some() {
-                self.consider_all(Strictness::Exact, values.any);
-                self.consider_all(Strictness::Exact, values.exact.get(value).copied());
-            }
-        }
-    }
-
-    fn consider_all(&mut self, strictness: Strictness, conditions: impl IntoIterator<Item = ConditionId>) {
-        for condition in conditions {
-            self.consider(strictness, Some(condition));
-        }
-    }
-
     fn consider(&mut self, strictness: Strictness, condition: Option<ConditionId>) {
         let routers = match condition {
             None => self.table.unconditional.get(self.method.0),
@@ -206,7 +174,6 @@ struct Build {
     /// Which rule speaks of what; those that name their methods apart from those that do not.
     taken: HashMap<(Topic, bool), RuleIndex>,
     routed: HashSet<(Topic, Strictness)>,
-    conditions: usize,
 }
 
 /// What a rule speaks of.
@@ -266,7 +233,7 @@ impl Build {
     }
 
     fn topics(&mut self, rule: &Rule, pattern: &Pattern) -> Vec<Topic> {
-        let condition = rule.header.as_ref().map(|header| self.condition(header));
+        let condition = self.table.conditions.id_of(rule);
         let topic = |method| Topic { method, condition, template: pattern.template() };
         self.methods(rule).into_iter().map(topic).collect()
     }
@@ -277,22 +244,6 @@ impl Build {
         } else {
             rule.methods.iter().map(|method| self.table.method(method.as_bytes())).collect()
         }
-    }
-
-    fn condition(&mut self, header: &HeaderCondition) -> ConditionId {
-        let values = self.table.headers.entry(header.name.as_bytes(), HeaderValues::default);
-        let fresh = ConditionId(self.conditions);
-        let id = match &header.value {
-            None => *values.any.get_or_insert(fresh),
-            Some(value) => *values.exact.entry(value.as_bytes(), || fresh),
-        };
-        if id == fresh {
-            self.conditions += 1;
-            if let Some(value) = &header.value {
-                values.folded.entry(&value.as_bytes().trim_ascii().to_ascii_lowercase(), Vec::new).push(id);
-            }
-        }
-        id
     }
 }
 
@@ -319,6 +270,11 @@ fn check(rule: &Rule) -> Result<(), (&'static str, String)> {
     }
     if rule.effect == Effect::Read && rule.action.is_some() {
         return Err(("action", "reads always pass; remove `action`, or say `effect: write`".to_owned()));
+    }
+    if rule.body.is_some() && (rule.effect, rule.action.unwrap_or_default()) != (Effect::Write, Action::Block)
+    {
+        let problem = "its body may only show that a write is none; say `effect: write`, and no `action`";
+        return Err(("body", problem.to_owned()));
     }
     let is_name = |name: &str| {
         !name.is_empty()

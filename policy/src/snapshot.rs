@@ -70,6 +70,10 @@ name_type! {
     SurfaceName
 }
 name_type! {
+    /// Names a catalog, as a surface's name.
+    CatalogName
+}
+name_type! {
     /// Identifies one enforcer: an Envoy's node id, or what its configuration says.
     EnforcerId
 }
@@ -93,6 +97,9 @@ pub struct Snapshot {
     /// The APIs behind the proxies. A request that belongs to none is judged by its method alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
+    /// What is known of the products behind them: the catalogs that surfaces name, and no others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub catalogs: BTreeMap<CatalogName, Catalog>,
     /// Who may write during a window.
     #[serde(default, skip_serializing_if = "Exemptions::is_empty")]
     pub exemptions: Exemptions,
@@ -219,8 +226,36 @@ pub struct Surface {
     /// Overrides the snapshot's mode for this surface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What the method alone gets wrong.
+    /// The catalogs that describe it. Its own rules come before theirs; of several catalogs that speak of
+    /// one request, one that says "write" wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogs: Vec<CatalogName>,
+    /// What the method and the catalogs get wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+impl Surface {
+    /// A surface of all hosts and paths, of which nothing is said yet.
+    pub fn named(name: SurfaceName) -> Self {
+        Self {
+            name,
+            hosts: Vec::new(),
+            path_prefix: root(),
+            mode: None,
+            catalogs: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// What is known of one product's operations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// The version of the product's API that it was made from.
+    pub version: String,
+    /// What the method alone gets wrong, and what is worth naming.
     pub rules: Vec<Rule>,
 }
 
@@ -244,11 +279,68 @@ pub struct Rule {
     /// A header that the request must carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderCondition>,
+    /// Query parameters that the request must have, by name; `*` stands for any value, or none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, String>,
     /// What such a request does.
     pub effect: Effect,
     /// What becomes of it while frozen, if it writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+    /// The protocol of the bodies of such requests, which may show that a write is a read after all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<BodyProtocol>,
+    /// What kind of write it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<WriteKind>,
+}
+
+impl Rule {
+    /// A rule that asks for nothing but methods (none means all) and path.
+    pub fn new(methods: &[&str], path: &str, effect: Effect) -> Self {
+        Self {
+            methods: methods.iter().map(|&method| method.to_owned()).collect(),
+            path: path.to_owned(),
+            header: None,
+            query: BTreeMap::new(),
+            effect,
+            action: None,
+            body: None,
+            kind: None,
+        }
+    }
+}
+
+/// A protocol whose bodies tell reads from writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyProtocol {
+    /// The Model Context Protocol over streamable HTTP.
+    Mcp,
+    /// JSON-RPC 2.0.
+    JsonRpc,
+    /// GraphQL over HTTP.
+    Graphql,
+}
+
+/// What kind of write a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteKind {
+    /// Vectors go into an index.
+    VectorUpsert,
+    /// Embeddings are made anew.
+    EmbeddingBackfill,
+    /// Keys of a key-value store change.
+    KvMutation,
+    /// A tool is called.
+    ToolCall,
+    /// Indexes, collections, mappings or schemas change.
+    SchemaChange,
+    /// Users, keys, settings or the cluster change.
+    Admin,
+    /// Other data changes.
+    DocumentWrite,
 }
 
 /// A header that a request must carry for a rule to speak of it.

@@ -1,14 +1,19 @@
 //! All surfaces of a snapshot, compiled: from host and path to the surface, from there to the rule.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashSet as HashSet;
 
 use crate::{
     error::SnapshotError,
     host::{HostMap, check_pattern},
     pattern::{Pattern, check_prefix},
+    request::Request,
     router::Router,
-    rules::{RuleIndex, RuleTable},
-    snapshot::{Action, Effect, Mode, Rule, Surface, SurfaceName},
+    rules::{RuleError, RuleIndex, RuleTable},
+    snapshot::{
+        Action, BodyProtocol, Catalog, CatalogName, Effect, Mode, Rule, Snapshot, Surface, SurfaceName,
+    },
 };
 
 /// More surfaces than this are refused.
@@ -39,33 +44,97 @@ pub struct CompiledSurface {
     pub name: SurfaceName,
     /// Whether verdicts on its requests are carried out, if it says so itself.
     pub mode: Option<Mode>,
-    /// Its rules, compiled.
-    pub table: RuleTable,
-    sayings: Vec<(Effect, Action)>,
+    /// Its own rules.
+    rules: RuleSet,
+    /// Those of its catalogs; shared by surfaces with the same prefix.
+    catalogs: Vec<Arc<RuleSet>>,
+}
+
+/// Rules, compiled, and what each of them says.
+struct RuleSet {
+    table: RuleTable,
+    sayings: Vec<Saying>,
+}
+
+/// What a rule says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saying {
+    /// What it would do.
+    pub effect: Effect,
+    /// What becomes of it, if it writes.
+    pub action: Action,
+    /// Whose bodies may tell otherwise.
+    pub body: Option<BodyProtocol>,
+}
+
+/// Which rule of a surface: its own, or one of a catalog of its.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleRef {
+    /// Which of the surface's catalogs, if it is none of its own rules.
+    pub catalog: Option<usize>,
+    /// Which rule there.
+    pub rule: RuleIndex,
 }
 
 impl CompiledSurface {
-    /// What a rule says: the effect, and what becomes of writes.
-    pub fn saying(&self, rule: RuleIndex) -> (Effect, Action) {
-        self.sayings.get(rule.0).copied().unwrap_or((Effect::Write, Action::Block))
+    /// Which rule speaks for a request, and what it says; `folded` is the path in lower case.
+    pub fn look_up(&self, request: &Request<'_>, path: &[u8], folded: &[u8]) -> Option<(RuleRef, Saying)> {
+        if let Some((rule, saying)) = self.rules.look_up(request, path, folded) {
+            return Some((RuleRef { catalog: None, rule }, saying));
+        }
+        let mut best = None;
+        for (at, rules) in self.catalogs.iter().enumerate() {
+            let Some((rule, saying)) = rules.look_up(request, path, folded) else { continue };
+            let found = (RuleRef { catalog: Some(at), rule }, saying);
+            if saying.stops() {
+                return Some(found);
+            }
+            best.get_or_insert(found);
+        }
+        best
+    }
+}
+
+impl Saying {
+    fn of(rule: &Rule) -> Self {
+        Self { effect: rule.effect, action: rule.action.unwrap_or_default(), body: rule.body }
+    }
+
+    fn stops(self) -> bool {
+        (self.effect, self.action) == (Effect::Write, Action::Block)
+    }
+}
+
+impl RuleSet {
+    fn compile(prefix: &str, rules: &[Rule]) -> Result<Self, RuleError> {
+        let table = RuleTable::compile(prefix, rules)?;
+        Ok(Self { table, sayings: rules.iter().map(Saying::of).collect() })
+    }
+
+    fn look_up(&self, request: &Request<'_>, path: &[u8], folded: &[u8]) -> Option<(RuleIndex, Saying)> {
+        let rule = self.table.look_up(request, path, folded)?;
+        self.sayings.get(rule.0).map(|saying| (rule, *saying))
     }
 }
 
 impl Surfaces {
     /// Checks and compiles the surfaces of a snapshot.
-    pub fn compile(surfaces: &[Surface]) -> Result<Self, SnapshotError> {
+    pub fn compile(snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let Snapshot { surfaces, catalogs, .. } = snapshot;
         if surfaces.len() > MAX_SURFACES {
             return Err(SnapshotError::new(
                 "surfaces",
                 format!("{} surfaces; at most {MAX_SURFACES}", surfaces.len()),
             ));
         }
-        let rules: usize = surfaces.iter().map(|surface| surface.rules.len()).sum();
+        let own: usize = surfaces.iter().map(|surface| surface.rules.len()).sum();
+        let rules: usize = own + catalogs.values().map(|catalog| catalog.rules.len()).sum::<usize>();
         if rules > MAX_RULES {
             return Err(SnapshotError::new("surfaces", format!("{rules} rules in all; at most {MAX_RULES}")));
         }
         let mut compiled = Self::default();
         let mut names = HashSet::default();
+        let mut shared = SharedCatalogs::default();
         let mut prefixes: HostMap<Vec<(String, SurfaceIndex)>> = HostMap::default();
         for (at, surface) in surfaces.iter().enumerate() {
             let place = |field: &str| format!("surfaces[{at}].{field}");
@@ -94,14 +163,21 @@ impl Surfaces {
                 }
                 taken.push((folded, SurfaceIndex(at)));
             }
-            let table = RuleTable::compile(prefix(surface), &surface.rules).map_err(|err| {
+            let rules = RuleSet::compile(prefix(surface), &surface.rules).map_err(|err| {
                 SnapshotError::new(place(&format!("rules[{}].{}", err.rule.0, err.field)), err.problem)
             })?;
-            let sayings =
-                surface.rules.iter().map(|rule| (rule.effect, rule.action.unwrap_or_default())).collect();
             compiled.note_stopped_methods(&surface.rules);
+            let mut described = Vec::new();
+            for (catalog_at, name) in surface.catalogs.iter().enumerate() {
+                let Some(catalog) = catalogs.get(name) else {
+                    let problem = format!("there is no catalog `{name}`");
+                    return Err(SnapshotError::new(place(&format!("catalogs[{catalog_at}]")), problem));
+                };
+                compiled.note_stopped_methods(&catalog.rules);
+                described.push(shared.get(name, prefix(surface), catalog)?);
+            }
             let (name, mode) = (surface.name.clone(), surface.mode);
-            compiled.surfaces.push(CompiledSurface { name, mode, table, sayings });
+            compiled.surfaces.push(CompiledSurface { name, mode, rules, catalogs: described });
         }
         compiled.by_host = prefixes.map(|prefixes| Prefixes::compile(&prefixes));
         for (at, surface) in surfaces.iter().enumerate() {
@@ -127,9 +203,7 @@ impl Surfaces {
     }
 
     fn note_stopped_methods(&mut self, rules: &[Rule]) {
-        let stops =
-            |rule: &&Rule| (rule.effect, rule.action.unwrap_or_default()) == (Effect::Write, Action::Block);
-        for rule in rules.iter().filter(stops) {
+        for rule in rules.iter().filter(|rule| Saying::of(rule).stops()) {
             self.stops_all_methods |= rule.methods.is_empty();
             self.stopped_methods.extend(rule.methods.iter().cloned());
         }
@@ -164,6 +238,31 @@ impl Surfaces {
             }
         }
         Ok(())
+    }
+}
+
+/// Catalogs compiled for a prefix, each once.
+#[derive(Default)]
+struct SharedCatalogs(Vec<(CatalogName, String, Arc<RuleSet>)>);
+
+impl SharedCatalogs {
+    fn get(
+        &mut self,
+        name: &CatalogName,
+        prefix: &str,
+        catalog: &Catalog,
+    ) -> Result<Arc<RuleSet>, SnapshotError> {
+        let known = self.0.iter().find(|(other, at, _)| other == name && at == prefix);
+        if let Some((.., rules)) = known {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = RuleSet::compile(prefix, &catalog.rules).map_err(|err| {
+            let place = format!("catalogs.{name}.rules[{}].{}", err.rule.0, err.field);
+            SnapshotError::new(place, err.problem)
+        })?;
+        let rules = Arc::new(rules);
+        self.0.push((name.clone(), prefix.to_owned(), Arc::clone(&rules)));
+        Ok(rules)
     }
 }
 

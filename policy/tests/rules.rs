@@ -28,10 +28,9 @@ fn rule() -> impl Strategy<Value = Rule> {
     ];
     (methods, path, header, saying).prop_map(|(methods, path, header, (effect, action))| Rule {
         methods,
-        path,
         header,
-        effect,
         action,
+        ..Rule::new(&[], &path, effect)
     })
 }
 
@@ -129,7 +128,7 @@ proptest! {
         op in prop_oneof![Just(None), Just(Some("Get")), Just(Some("GET")), Just(Some("Put"))],
     ) {
         let surface = Surface {
-            name: SurfaceName::from("s"), hosts: vec![], path_prefix: "/".to_owned(), mode: None, rules: rules.clone(),
+            name: SurfaceName::from("s"), hosts: vec![], path_prefix: "/".to_owned(), mode: None, catalogs: vec![], rules: rules.clone(),
         };
         let snapshot = Snapshot { version: Epoch(1), surfaces: vec![surface], ..Snapshot::default() };
         // Rules that say the same twice are refused as unreachable.
@@ -144,7 +143,7 @@ proptest! {
         match (classified.basis, best) {
             (Basis::Method, None) => {}
             (Basis::Rule(at), Some(best)) => {
-                let chosen = &rules[at.0];
+                let chosen = &rules[at.rule.0];
                 prop_assert!(speaking.contains(&chosen), "{chosen:?} does not speak of {method} {path}");
                 let deciding: Vec<_> = speaking.iter().filter(|rule| rank(&rule.path) == best).collect();
                 prop_assert!(

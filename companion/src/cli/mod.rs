@@ -1,10 +1,12 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
 mod cancel;
+mod catalog;
 mod client;
 mod completions;
 mod config;
 mod error;
+mod explain;
 mod extend;
 mod fleet;
 mod freeze;
@@ -76,6 +78,11 @@ enum Command {
     Run(run::Args),
     /// List the enforcers, or forget a lost one.
     Fleet(fleet::Args),
+    /// Say what would become of a request, and what decides.
+    Explain(explain::Args),
+    /// Show what is known of products' operations.
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Issue passes, with which somebody may write during a window.
     #[command(subcommand)]
     Pass(pass::Command),
@@ -132,6 +139,8 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Schedule(args) => schedule::run(context, args).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,
+            Command::Explain(args) => explain::run(context, args),
+            Command::Catalog(command) => catalog::run(context, command),
             Command::Pass(command) => pass::run(context, command).await,
             Command::Token(command) => token::run(context, command),
             Command::Config(command) => config::run(context, command),

@@ -10,12 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quiesce_policy::snapshot::{Mode, RefusalStatus, RetryPolicy, Surface};
+use quiesce_policy::snapshot::{
+    CatalogName, Mode, RefusalStatus, RetryPolicy, Snapshot, Surface, SurfaceName,
+};
 use serde::Deserialize;
 
 use self::layered::layered;
 pub use self::{duration::Period, validate::Summary};
-use crate::auth::Role;
+use crate::{
+    auth::Role,
+    catalog::{CatalogError, Catalogs},
+};
 
 /// The sample configuration, whose values are the defaults.
 pub const DEFAULT_YAML: &str = include_str!("../../quiesce.default.yaml");
@@ -34,6 +39,8 @@ layered! {
             log_format: LogFormat,
             /// Whether verdicts are carried out.
             mode: Mode,
+            /// Files with catalogs of one's own.
+            catalogs: Vec<PathBuf>,
             /// The APIs behind the proxies.
             surfaces: Vec<Surface>,
             /// How long refused clients are told to wait.
@@ -156,6 +163,9 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A catalog is wrong.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// It has the right shape, but not the right contents.
     #[error("{}", describe(.origin, .problems))]
     Invalid {
@@ -208,6 +218,11 @@ impl Config {
             place: "1:1".to_owned(),
             message: format!("`{field}` is missing"),
         })?;
+        let mut config = config;
+        let directory = Path::new(origin).parent().unwrap_or(Path::new(""));
+        for file in &mut config.catalogs {
+            *file = directory.join(&file);
+        }
         config.check_at(Path::new(origin), &places::Places::of(yaml))?;
         Ok(config)
     }
@@ -228,6 +243,18 @@ impl Config {
         Err(ConfigError::Invalid { origin: origin.display().to_string(), problems })
     }
 
+    /// The snapshot that it makes as long as there is no window, and all catalogs that it may name.
+    pub fn snapshot(&self) -> Result<(Snapshot, Catalogs), ConfigError> {
+        let catalogs = Catalogs::with_files(&self.catalogs)?;
+        Ok((validate::snapshot(self, &catalogs), catalogs))
+    }
+
+    /// Has one surface for everything, which these catalogs describe.
+    pub fn describe_all_by(&mut self, catalogs: &[String]) {
+        let catalogs = catalogs.iter().map(|name| CatalogName::from(name.as_str())).collect();
+        self.surfaces = vec![Surface { catalogs, ..Surface::named(SurfaceName::from("all")) }];
+    }
+
     /// What the configuration amounts to.
     pub fn summary(&self) -> Summary {
         Summary::of(self)
@@ -245,7 +272,7 @@ impl Config {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(yaml: &str, origin: &str) -> Result<T, ConfigError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(yaml: &str, origin: &str) -> Result<T, ConfigError> {
     serde_saphyr::from_str(yaml).map_err(|error| {
         let place = error.location().map(|at| format!("{}:{}", at.line(), at.column())).unwrap_or_default();
         let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);

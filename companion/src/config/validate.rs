@@ -8,7 +8,7 @@ use quiesce_policy::{
 };
 
 use super::{Config, Token};
-use crate::auth::Role;
+use crate::{auth::Role, catalog::Catalogs};
 
 /// What a configuration amounts to, for people to compare with what they meant.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -55,11 +55,12 @@ fn count(number: usize, thing: &str) -> String {
 }
 
 /// The snapshot that a configuration makes as long as there is no window and no signing key.
-fn snapshot(config: &Config) -> Snapshot {
+pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
     Snapshot {
         version: Epoch(0),
         mode: config.mode,
         windows: Vec::new(),
+        catalogs: catalogs.named_by(&config.surfaces),
         surfaces: config.surfaces.clone(),
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
         retry: config.retry,
@@ -120,8 +121,13 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
         );
     }
     tokens(&config.tokens, &mut wrong);
-    if let Some((field, message)) = uncompilable(config) {
-        wrong(&field, message);
+    match Catalogs::with_files(&config.catalogs) {
+        Err(error) => wrong("catalogs", error.to_string()),
+        Ok(catalogs) => {
+            if let Some((field, message)) = uncompilable(config, &catalogs) {
+                wrong(&field, message);
+            }
+        }
     }
     found
 }
@@ -168,8 +174,8 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
 }
 
 /// What the enforcers' own compiler says of the configured part of the snapshot.
-fn uncompilable(config: &Config) -> Option<(String, String)> {
-    Policy::compile(&snapshot(config)).err().map(|error| (error.place, error.problem))
+fn uncompilable(config: &Config, catalogs: &Catalogs) -> Option<(String, String)> {
+    Policy::compile(&snapshot(config, catalogs)).err().map(|error| (error.place, error.problem))
 }
 
 /// Whether an address can be reached from this machine only.

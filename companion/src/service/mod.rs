@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use quiesce_policy::snapshot::{Epoch, Exemptions, Mode, Snapshot, WindowId};
+use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
@@ -35,6 +35,8 @@ use crate::{
 /// The running companion.
 pub struct Service {
     pub(crate) config: Config,
+    /// What snapshots have whatever the windows are.
+    configured: Snapshot,
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
@@ -93,9 +95,12 @@ impl Service {
             .filter(|surface| surface.mode.unwrap_or(config.mode) == Mode::Observe)
             .map(|surface| surface.name.to_string())
             .collect();
+        let (configured, _) =
+            config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
         let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
         let service = Arc::new(Self {
             config,
+            configured,
             tokens,
             metrics: Metrics::default(),
             store,
@@ -148,18 +153,11 @@ impl Service {
     }
 
     fn snapshot(&self, windows: &BTreeMap<WindowId, OpenWindow>, version: Epoch) -> Snapshot {
-        Snapshot {
-            version,
-            mode: self.config.mode,
-            windows: windows.values().map(|open| open.record.window.clone()).collect(),
-            surfaces: self.config.surfaces.clone(),
-            exemptions: Exemptions {
-                identities: self.config.exemptions.identities.clone(),
-                pass_keys: vec![self.signer.public()],
-            },
-            retry: self.config.retry,
-            status_page: self.config.status_page.clone(),
-        }
+        let mut snapshot = self.configured.clone();
+        snapshot.version = version;
+        snapshot.windows = windows.values().map(|open| open.record.window.clone()).collect();
+        snapshot.exemptions.pass_keys = vec![self.signer.public()];
+        snapshot
     }
 
     /// Tells everybody. Only what is on disk may be published.

@@ -9,6 +9,7 @@
 
 mod api;
 mod bad_input;
+mod catalogs;
 mod cli;
 mod cli_run;
 mod command;

@@ -3,7 +3,7 @@
 //! Safe methods read, but for what is below `/admin/`; a search is a POST that reads; all else writes.
 
 use quiesce_policy::{
-    snapshot::{Action, Effect, Epoch, Rule, Snapshot, Surface, SurfaceName, Window, WindowId},
+    snapshot::{Effect, Epoch, Rule, Snapshot, Surface, SurfaceName, Window, WindowId},
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -16,16 +16,9 @@ pub const HOST: &str = "api.example.com";
 
 /// As a snapshot, frozen from `since` if it is frozen.
 pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
-    let rule = |method: &str, path: &str, effect| Rule {
-        methods: vec![method.to_owned()],
-        path: path.to_owned(),
-        header: None,
-        effect,
-        action: None::<Action>,
-    };
     let surface = surface(vec![
-        rule("POST", "/items/search", Effect::Read),
-        rule("GET", "/admin/{*rest}", Effect::Write),
+        Rule::new(&["POST"], "/items/search", Effect::Read),
+        Rule::new(&["GET"], "/admin/{*rest}", Effect::Write),
     ]);
     Snapshot {
         version: Epoch(version),
@@ -37,12 +30,8 @@ pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
 
 /// As a snapshot whose one surface has so many rules, and is not frozen.
 pub fn snapshot_with_rules(version: u64, rules: usize) -> Snapshot {
-    let rule = |number: usize| Rule {
-        methods: vec!["POST".to_owned()],
-        path: format!("/collections/c{number}/points/{{any}}/search"),
-        header: None,
-        effect: Effect::Read,
-        action: None,
+    let rule = |number: usize| {
+        Rule::new(&["POST"], &format!("/collections/c{number}/points/{{any}}/search"), Effect::Read)
     };
     let rules = (0..rules).map(rule).collect();
     Snapshot { version: Epoch(version), surfaces: vec![surface(rules)], ..Snapshot::default() }
@@ -59,6 +48,7 @@ fn surface(rules: Vec<Rule>) -> Surface {
         hosts: vec![HOST.to_owned()],
         path_prefix: "/".to_owned(),
         mode: None,
+        catalogs: vec![],
         rules,
     }
 }

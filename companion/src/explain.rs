@@ -1,0 +1,209 @@
+//! What the filter would make of a request, by the code that the filter runs.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use quiesce_policy::{
+    Basis, Circumstances, Classified, HeaderBlock, Latches, Policy, Request, SnapshotError, Suspicion,
+    Timestamp, Verdict,
+    reply::{RefusalReply, Reply},
+    retry::RetryLedger,
+    snapshot::{Action, Effect, Snapshot, Window, WindowId, WriteKind},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Catalogs;
+
+/// The host of requests that name none.
+pub const ANY_HOST: &str = "any.invalid";
+
+/// A request to be explained.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked<'a> {
+    /// The method.
+    #[serde(borrow)]
+    pub method: Cow<'a, str>,
+    /// Path and query.
+    #[serde(borrow)]
+    pub path: Cow<'a, str>,
+    /// The host.
+    #[serde(borrow, default)]
+    pub host: Option<Cow<'a, str>>,
+    /// The other headers; one that is repeated has a list of values.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Values>,
+    /// The body, as text.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// The body, in base64.
+    #[serde(default)]
+    pub body_b64: Option<String>,
+}
+
+/// One value of a header, or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Values {
+    fn all(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// What the filter would make of it, were writes frozen.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation<'a> {
+    /// Whether it reads or writes.
+    pub effect: Effect,
+    /// What would become of it: `pass` for reads, and for writes what their rule says.
+    pub action: &'static str,
+    /// What decided.
+    pub rule: Cow<'a, str>,
+    /// Why it would be refused, if it would: the code of the refusal.
+    pub refusal: Option<&'static str>,
+    /// The surface it belongs to.
+    pub surface: &'a str,
+    /// What kind of write it is, if the rule says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<WriteKind>,
+    /// What the client would get.
+    #[serde(skip)]
+    pub reply: Option<Reply>,
+}
+
+/// Explains requests under one configuration.
+pub struct Explainer {
+    policy: Policy,
+    surfaces: Vec<RuleTexts>,
+    now: Timestamp,
+}
+
+/// The rules of one surface as people read them.
+struct RuleTexts {
+    own: Vec<RuleText>,
+    catalogs: Vec<Vec<RuleText>>,
+}
+
+struct RuleText {
+    text: String,
+    kind: Option<WriteKind>,
+}
+
+impl Explainer {
+    /// Takes the configured part of a snapshot; everything is frozen from `now` on.
+    pub fn new(snapshot: Snapshot, catalogs: &Catalogs, now: Timestamp) -> Result<Self, SnapshotError> {
+        let texts = |surface: &quiesce_policy::snapshot::Surface| RuleTexts {
+            own: surface
+                .rules
+                .iter()
+                .enumerate()
+                .map(|(at, rule)| {
+                    let methods =
+                        if rule.methods.is_empty() { "*".to_owned() } else { rule.methods.join("|") };
+                    let text = format!("surface {}: rules[{at}] {methods} {}", surface.name, rule.path);
+                    RuleText { text, kind: rule.kind }
+                })
+                .collect(),
+            catalogs: surface
+                .catalogs
+                .iter()
+                .filter_map(|name| catalogs.get(name.as_str()))
+                .map(|catalog| {
+                    let text = |(at, rule)| {
+                        format!("catalog {} {}: rules[{at}] {rule}", catalog.name, catalog.version)
+                    };
+                    let rules = catalog.rules.iter().enumerate();
+                    rules.map(|(at, rule)| RuleText { text: text((at, rule)), kind: rule.kind }).collect()
+                })
+                .collect(),
+        };
+        let surfaces = snapshot.surfaces.iter().map(texts).collect();
+        let policy = Policy::compile(&Snapshot { windows: vec![frozen(now)], ..snapshot })?;
+        Ok(Self { policy, surfaces, now })
+    }
+
+    /// Explains one request.
+    pub fn explain(&self, asked: &Asked<'_>) -> Explanation<'_> {
+        let host = asked.host.as_deref().unwrap_or(ANY_HOST);
+        let names: Vec<_> = asked.headers.keys().map(|name| name.to_ascii_lowercase()).collect();
+        let mut pairs: Vec<(&[u8], &[u8])> = vec![
+            (b":method", asked.method.as_bytes()),
+            (b":path", asked.path.as_bytes()),
+            (b":authority", host.as_bytes()),
+        ];
+        for (name, values) in names.iter().zip(asked.headers.values()) {
+            pairs.extend(values.all().iter().map(|value| (name.as_bytes(), value.as_bytes())));
+        }
+        let block = HeaderBlock::new(&pairs);
+        let request = Request::read(block.headers());
+        let classified = self.policy.classify(&request);
+        let (rule, kind) = self.basis(&classified);
+        let (action, refusal) = match (classified.effect, classified.action) {
+            (Effect::Read, _) => ("pass", None),
+            (Effect::Write, Action::Allow) => ("allow", None),
+            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified)),
+        };
+        let (refusal, reply) = refusal.unzip();
+        let surface = self.policy.surface_name(classified.surface);
+        Explanation { effect: classified.effect, action, rule, refusal, surface, kind, reply }
+    }
+
+    fn refusal(&self, request: &Request<'_>, classified: &Classified) -> Option<(&'static str, Reply)> {
+        let latches = Latches::new();
+        let circumstances = Circumstances { now: self.now, latches: &latches, peer_identity: &mut || None };
+        let Verdict::Refused(refusal, window) = self.policy.judge(request, classified, circumstances) else {
+            return None;
+        };
+        let wait = RetryLedger::single().refuse(0, self.policy.retry(), self.now, window.ends_at, 0);
+        let reply = RefusalReply::new(refusal, Some(window), self.policy.status_page());
+        Some((refusal.code(), reply.after(wait.retry_after_s)))
+    }
+
+    fn basis(&self, classified: &Classified) -> (Cow<'_, str>, Option<WriteKind>) {
+        let said = |text: &'static str| (Cow::Borrowed(text), None);
+        match classified.basis {
+            Basis::Method => said("the method"),
+            Basis::Ambiguous => said("doubt: origins may read this path or host differently"),
+            Basis::Suspicion(Suspicion::MethodOverride) => said("doubt: it asks for another method"),
+            Basis::Suspicion(Suspicion::Upgrade) => said("doubt: it asks to switch protocols"),
+            Basis::Suspicion(Suspicion::Incomplete) => said("doubt: not all headers could be seen"),
+            Basis::Rule(rule) => {
+                let texts = classified.surface.and_then(|surface| self.surfaces.get(surface.0));
+                let rules = texts.and_then(|texts| match rule.catalog {
+                    None => Some(&texts.own),
+                    Some(at) => texts.catalogs.get(at),
+                });
+                match rules.and_then(|rules| rules.get(rule.rule.0)) {
+                    Some(rule) => (Cow::Borrowed(rule.text.as_str()), rule.kind),
+                    None => said("a rule"),
+                }
+            }
+        }
+    }
+}
+
+/// A window in force everywhere.
+fn frozen(now: Timestamp) -> Window {
+    const HOUR_MS: u64 = 3_600_000;
+    Window {
+        id: WindowId::from("explain"),
+        scope: Default::default(),
+        starts_at: now,
+        started: true,
+        ends_at: Some(now.plus_ms(HOUR_MS)),
+        expires_at: now.plus_ms(2 * HOUR_MS),
+        reason: "as if writes were frozen".to_owned(),
+        contact: None,
+        status: Default::default(),
+        drain_timeout_ms: 0,
+    }
+}
