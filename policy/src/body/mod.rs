@@ -1,0 +1,3 @@
+//! What the bodies of requests would run, where method and path do not tell.
+
+pub mod json_rpc;
