@@ -9,6 +9,7 @@
 //! [`Policy::judge`] says what becomes of a write, and [`reply`] writes the answer.
 #![forbid(unsafe_code)]
 
+pub mod body;
 mod bytes;
 mod conditions;
 mod error;

@@ -1,0 +1,4 @@
+//! What the bodies of requests would run, where method and path do not tell.
+
+pub mod json_rpc;
+pub mod mcp;
