@@ -5,11 +5,18 @@
 //! writes.
 
 mod lexer;
+mod multipart;
 #[cfg(test)]
 mod oracle;
 mod parser;
+mod request;
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;
+
+pub use multipart::read_multipart;
+pub use request::{names_request, read_graphql, read_json, read_query_string};
 
 /// An operation of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{
     Kind, Operation,
     lexer::{Lexer, Token},
-    operations,
+    operations, read_graphql, read_json, read_multipart, read_query_string,
 };
 
 /// What documents are made of, and where they are changed: much that looks like an operation and is none.
@@ -294,7 +294,16 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>()) {
-        let _ = operations(&text);
+    fn no_bytes_make_it_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        text in "[{}\\[\\]\":,\\\\u0-9a-fquery.@$!()# \n\r\u{feff}-]{0,80}",
+    ) {
+        for body in [&bytes[..], text.as_bytes()] {
+            let _ = read_json(body);
+            let _ = read_graphql(body);
+            let _ = read_query_string(body);
+            let _ = read_multipart(body, body);
+            let _ = read_multipart(b"multipart/form-data; boundary=a", &[b"--a\r\n", body, b"\r\n--a--"].concat());
+        }
     }
 }
