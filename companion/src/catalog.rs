@@ -154,10 +154,8 @@ impl CatalogFile {
                 CatalogError(format!("{origin}: rules[{at}].{field}: {problem}"))
             })?;
         }
-        let surface = Surface {
-            catalogs: vec![file.name.clone()],
-            ..Surface::named(SurfaceName::from("catalog"))
-        };
+        let surface =
+            Surface { catalogs: vec![file.name.clone()], ..Surface::named(SurfaceName::from("catalog")) };
         let catalogs = [(file.name.clone(), file.catalog())].into_iter().collect();
         let snapshot = Snapshot { surfaces: vec![surface], catalogs, ..Snapshot::default() };
         Policy::compile(&snapshot).map_err(|error| CatalogError(format!("{origin}: {error}")))?;

@@ -2,12 +2,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use quiesce_policy::{
     Basis, Circumstances, Classified, HeaderBlock, Latches, Policy, Request, SnapshotError, Suspicion,
     Timestamp, Verdict,
     reply::{RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot, Window, WindowId, WriteKind},
+    wire::Dialect,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,16 @@ pub struct Asked<'a> {
     /// The body, in base64.
     #[serde(default)]
     pub body_b64: Option<String>,
+}
+
+impl Asked<'_> {
+    fn body_bytes(&self) -> Vec<u8> {
+        match (&self.body, &self.body_b64) {
+            (Some(text), _) => text.as_bytes().to_vec(),
+            (None, Some(encoded)) => BASE64.decode(encoded).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        }
+    }
 }
 
 /// One value of a header, or several.
@@ -146,18 +158,28 @@ impl Explainer {
         let block = HeaderBlock::new(&pairs);
         let request = Request::read(block.headers());
         let classified = self.policy.classify(&request);
+        let body = asked.body_bytes();
+        let classified = match classified.awaits_body {
+            true => self.policy.inspect(&request, classified, &body),
+            false => classified,
+        };
         let (rule, kind) = self.basis(&classified);
         let (action, refusal) = match (classified.effect, classified.action) {
             (Effect::Read, _) => ("pass", None),
             (Effect::Write, Action::Allow) => ("allow", None),
-            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified)),
+            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified, &body)),
         };
         let (refusal, reply) = refusal.unzip();
         let surface = self.policy.surface_name(classified.surface);
         Explanation { effect: classified.effect, action, rule, refusal, surface, kind, reply }
     }
 
-    fn refusal(&self, request: &Request<'_>, classified: &Classified) -> Option<(&'static str, Reply)> {
+    fn refusal(
+        &self,
+        request: &Request<'_>,
+        classified: &Classified,
+        body: &[u8],
+    ) -> Option<(&'static str, Reply)> {
         let latches = Latches::new();
         let circumstances = Circumstances { now: self.now, latches: &latches, peer_identity: &mut || None };
         let Verdict::Refused(refusal, window) = self.policy.judge(request, classified, circumstances) else {
@@ -165,7 +187,8 @@ impl Explainer {
         };
         let wait = RetryLedger::single().refuse(0, self.policy.retry(), self.now, window.ends_at, 0);
         let reply = RefusalReply::new(refusal, Some(window), self.policy.status_page());
-        Some((refusal.code(), reply.after(wait.retry_after_s)))
+        let dialect = Dialect::of(request, classified.protocol, body);
+        Some((refusal.code(), reply.to(dialect, self.policy.refused_calls(), wait.retry_after_s)))
     }
 
     fn basis(&self, classified: &Classified) -> (Cow<'_, str>, Option<WriteKind>) {
@@ -176,7 +199,7 @@ impl Explainer {
             Basis::Suspicion(Suspicion::MethodOverride) => said("doubt: it asks for another method"),
             Basis::Suspicion(Suspicion::Upgrade) => said("doubt: it asks to switch protocols"),
             Basis::Suspicion(Suspicion::Incomplete) => said("doubt: not all headers could be seen"),
-            Basis::Rule(rule) => {
+            Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) => {
                 let texts = classified.surface.and_then(|surface| self.surfaces.get(surface.0));
                 let rules = texts.and_then(|texts| match rule.catalog {
                     None => Some(&texts.own),

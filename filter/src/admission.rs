@@ -7,6 +7,7 @@ use quiesce_policy::{
     reply::{self, BANNER_PATH, Reply},
     retry,
     snapshot::{Action, Effect, Window},
+    wire::Dialect,
 };
 
 use crate::{
@@ -27,55 +28,88 @@ pub enum Admission {
     Passed,
     /// It is answered here.
     Answered(Reply),
+    /// Its body decides, which has not come.
+    Awaited,
+}
+
+/// What is known of a request's body.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// It is still to come.
+    ToCome,
+    /// This is all of it.
+    Whole(&'a [u8]),
+    /// It is too long to be looked into.
+    TooLong,
 }
 
 /// Decides about the request with these headers.
-pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock) -> Admission {
+pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock, body: Body<'_>) -> Admission {
     plugin.look();
     let request = Request::read(headers.headers());
     let policy = Rc::clone(plugin.state.borrow().policy());
     if is_banner(&request) {
         return Admission::Answered(banner(plugin, &request));
     }
-    let classified = policy.classify(&request);
-    if let Some(passed) = passes_anyway(plugin, &classified) {
-        return passed;
+    let asking = Asking { plugin, context_id, request: &request, body };
+    let classified = asking.classify(&policy);
+    if let Some(settled) = asking.settle(&policy, &classified) {
+        return settled;
     }
     let counted = plugin.in_flight.count();
     plugin.look();
     let now_in_force = Rc::clone(plugin.state.borrow().policy());
     if Rc::ptr_eq(&policy, &now_in_force) {
-        return decide(plugin, context_id, counted, &policy, &request, &classified);
+        return decide(&asking, counted, &policy, &classified);
     }
-    let classified = now_in_force.classify(&request);
-    match passes_anyway(plugin, &classified) {
-        Some(passed) => passed,
-        None => decide(plugin, context_id, counted, &now_in_force, &request, &classified),
+    let classified = asking.classify(&now_in_force);
+    match asking.settle(&now_in_force, &classified) {
+        Some(settled) => settled,
+        None => decide(&asking, counted, &now_in_force, &classified),
     }
 }
 
-/// Reads, and writes that a rule allows at any time; the barrier waits for neither.
-fn passes_anyway(plugin: &Plugin, classified: &Classified) -> Option<Admission> {
-    let outcome = match (classified.effect, classified.action) {
-        (Effect::Read, _) => Outcome::Read,
-        (Effect::Write, Action::Allow) => Outcome::Allowed,
-        (Effect::Write, Action::Block) => return None,
-    };
-    plugin.counters.borrow_mut().note(classified.surface, outcome);
-    Some(Admission::Passed)
-}
-
-fn decide(
-    plugin: &Plugin,
+/// A request that asks to be passed.
+struct Asking<'a> {
+    plugin: &'a Plugin,
     context_id: u32,
-    counted: Counted<'_>,
-    policy: &Policy,
-    request: &Request<'_>,
-    classified: &Classified,
-) -> Admission {
+    request: &'a Request<'a>,
+    body: Body<'a>,
+}
+
+impl Asking<'_> {
+    fn classify(&self, policy: &Policy) -> Classified {
+        let classified = policy.classify(self.request);
+        match self.body {
+            Body::Whole(body) if classified.awaits_body => policy.inspect(self.request, classified, body),
+            _ => classified,
+        }
+    }
+
+    /// What becomes of requests that need not be counted: reads, and writes that a rule allows at any
+    /// time, for which the barrier does not wait; and those that wait for their bodies, which are not
+    /// passed. A body is waited for only where it may matter.
+    fn settle(&self, policy: &Policy, classified: &Classified) -> Option<Admission> {
+        let outcome = match (classified.effect, classified.action) {
+            (Effect::Read, _) => Outcome::Read,
+            (Effect::Write, Action::Allow) => Outcome::Allowed,
+            (Effect::Write, Action::Block) => {
+                let awaited = classified.awaits_body
+                    && matches!(self.body, Body::ToCome)
+                    && !policy.schedule().windows().is_empty();
+                return awaited.then_some(Admission::Awaited);
+            }
+        };
+        self.plugin.counters.borrow_mut().note(classified.surface, outcome);
+        Some(Admission::Passed)
+    }
+}
+
+fn decide(asking: &Asking<'_>, counted: Counted<'_>, policy: &Policy, classified: &Classified) -> Admission {
+    let Asking { plugin, context_id, request, .. } = *asking;
     let now_ns = host::now_ns();
     let now = host::timestamp(now_ns);
-    let refusing = Refusing { plugin, policy, request, classified, now_ns };
+    let refusing = Refusing { asking, policy, classified, now_ns };
     if let Some(refusal) = unknown_state(plugin, now) {
         return Admission::Answered(refusing.answer(refusal, None));
     }
@@ -124,9 +158,8 @@ fn unknown_state(plugin: &Plugin, now: Timestamp) -> Option<Refusal> {
 
 /// A write that is refused.
 struct Refusing<'a> {
-    plugin: &'a Plugin,
+    asking: &'a Asking<'a>,
     policy: &'a Policy,
-    request: &'a Request<'a>,
     classified: &'a Classified,
     now_ns: u64,
 }
@@ -139,22 +172,25 @@ impl Refusing<'_> {
             Refusal::Starting => (refusal, STARTING_RETRY_S),
             other => (other, wait.retry_after_s),
         };
-        self.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
+        self.asking.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
         log::debug!(
             "refused: {} on {}, by {:?}",
             refusal.code(),
             self.policy.surface_name(self.classified.surface),
             self.classified.basis
         );
-        self.plugin.refusals.borrow_mut().reply(self.policy, refusal, window).after(retry_after_s)
+        let body = if let Body::Whole(body) = self.asking.body { body } else { &[] };
+        let dialect = Dialect::of(self.asking.request, self.classified.protocol, body);
+        let mut refusals = self.asking.plugin.refusals.borrow_mut();
+        refusals.reply(self.policy, refusal, window).to(dialect, self.policy.refused_calls(), retry_after_s)
     }
 
     fn wait(&self, ends_at: Option<Timestamp>) -> retry::Wait {
         let address = || host::property("source\0address").unwrap_or_default();
-        let client = retry::client(self.request, address);
+        let client = retry::client(self.asking.request, address);
         let entropy = retry::spread(client, self.now_ns);
         let now = host::timestamp(self.now_ns);
-        self.plugin.ledger.borrow_mut().refuse(client, self.policy.retry(), now, ends_at, entropy)
+        self.asking.plugin.ledger.borrow_mut().refuse(client, self.policy.retry(), now, ends_at, entropy)
     }
 }
 

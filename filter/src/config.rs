@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use quiesce_policy::text_enum;
 use serde::Deserialize;
 
 /// What an Envoy is told about its part in Quiesce.
@@ -24,6 +25,24 @@ pub struct PluginConfig {
     /// What becomes of writes after that, still without a snapshot.
     #[serde(default)]
     pub on_unreachable: OnUnreachable,
+    /// How bodies are inspected, where a surface asks for it.
+    #[serde(default)]
+    pub inspect_bodies: InspectBodies,
+}
+
+/// How bodies are inspected.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectBodies {
+    /// A request with a longer body is a write. Envoy's buffers must hold as much: its listener's
+    /// `per_connection_buffer_limit_bytes`, 1 MiB by default.
+    pub max_bytes: usize,
+}
+
+impl Default for InspectBodies {
+    fn default() -> Self {
+        Self { max_bytes: 64 * 1024 }
+    }
 }
 
 /// Who this enforcer is.
@@ -38,28 +57,38 @@ pub struct EnforcerConfig {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What becomes of writes before the first snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Boot {
-    /// They are refused for a moment, until a snapshot comes or `boot_timeout_ms` has passed.
-    #[default]
-    Hold,
-    /// They pass.
-    Open,
-    /// They are refused.
-    Closed,
+text_enum! {
+    /// What becomes of writes before the first snapshot.
+    pub enum Boot {
+        /// They are refused for a moment, until a snapshot comes or `boot_timeout_ms` has passed.
+        Hold = "hold",
+        /// They pass.
+        Open = "open",
+        /// They are refused.
+        Closed = "closed",
+    }
 }
 
-/// What becomes of writes when the companion cannot be reached after a start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnUnreachable {
-    /// They pass.
-    Open,
-    /// They are refused: there may be a window that nobody can tell of.
-    #[default]
-    Closed,
+impl Default for Boot {
+    fn default() -> Self {
+        Self::Hold
+    }
+}
+
+text_enum! {
+    /// What becomes of writes when the companion cannot be reached after a start.
+    pub enum OnUnreachable {
+        /// They pass.
+        Open = "open",
+        /// They are refused: there may be a window that nobody can tell of.
+        Closed = "closed",
+    }
+}
+
+impl Default for OnUnreachable {
+    fn default() -> Self {
+        Self::Closed
+    }
 }
 
 /// A text that never shows in logs.

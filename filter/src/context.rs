@@ -14,7 +14,7 @@ use proxy_wasm::{
 };
 
 use crate::{
-    admission::{Admission, admit},
+    admission::{Admission, Body, admit},
     config::PluginConfig,
     host,
     plugin::Plugin,
@@ -109,17 +109,60 @@ fn on_root(root_id: u32) -> bool {
     })
 }
 
-fn on_request_headers(context_id: u32) -> Action {
+fn on_request_headers(context_id: u32, end_of_stream: bool) -> Action {
     PLUGINS.with_borrow(|plugins| {
         let Some((_, plugin)) = plugins.last() else { return Action::Pause };
-        match admit(plugin, context_id, &host::request_headers()) {
-            Admission::Passed => Action::Continue,
-            Admission::Answered(reply) => {
-                host::reply(&reply);
-                Action::Pause
-            }
-        }
+        let body = if end_of_stream { Body::Whole(&[]) } else { Body::ToCome };
+        go_on(plugin, context_id, body)
     })
+}
+
+/// More of the request's body has come, or its end. Bodies that nobody waits for pass untouched.
+fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
+    PLUGINS.with_borrow(|plugins| {
+        let awaits = |plugin: &Plugin| plugin.awaited.borrow().contains_key(&context_id);
+        let Some((_, plugin)) = plugins.iter().find(|(_, plugin)| awaits(plugin)) else {
+            return Action::Continue;
+        };
+        if size_bytes > plugin.config.inspect_bodies.max_bytes {
+            return go_on(plugin, context_id, Body::TooLong);
+        }
+        if !end_of_stream {
+            plugin.awaited.borrow_mut().insert(context_id, size_bytes);
+            return Action::Pause;
+        }
+        let body = host::request_body(size_bytes);
+        go_on(plugin, context_id, if body.len() == size_bytes { Body::Whole(&body) } else { Body::TooLong })
+    })
+}
+
+/// The trailers of a request end its body.
+fn on_request_trailers(context_id: u32) -> Action {
+    let size_bytes = PLUGINS.with_borrow(|plugins| {
+        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().get(&context_id).copied())
+    });
+    size_bytes.map_or(Action::Continue, |size_bytes| on_request_body(context_id, size_bytes, true))
+}
+
+fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
+    let admission = admit(plugin, context_id, &host::request_headers(), body);
+    match &admission {
+        Admission::Awaited => {
+            plugin.awaited.borrow_mut().insert(context_id, 0);
+        }
+        _ if !matches!(body, Body::ToCome) => {
+            plugin.awaited.borrow_mut().remove(&context_id);
+        }
+        _ => {}
+    }
+    match admission {
+        Admission::Passed => Action::Continue,
+        Admission::Awaited => Action::Pause,
+        Admission::Answered(reply) => {
+            host::reply(&reply);
+            Action::Pause
+        }
+    }
 }
 
 /// Notes that a stream has ended, however it ended; says whether it was one.
@@ -127,6 +170,7 @@ fn on_stream_end(context_id: u32) -> bool {
     PLUGINS.with_borrow(|plugins| {
         for (_, plugin) in plugins {
             plugin.in_flight.leave(context_id);
+            plugin.stop_waiting(context_id);
         }
     });
     ROOTS.with_borrow(|roots| !roots.contains(&context_id))
@@ -154,8 +198,18 @@ mod exports {
     }
 
     #[unsafe(export_name = "quiesce_on_request_headers")]
-    extern "C" fn on_request_headers(context_id: u32, _headers: usize, _end_of_stream: bool) -> Action {
-        super::on_request_headers(context_id)
+    extern "C" fn on_request_headers(context_id: u32, _headers: usize, end_of_stream: bool) -> Action {
+        super::on_request_headers(context_id, end_of_stream)
+    }
+
+    #[unsafe(export_name = "quiesce_on_request_body")]
+    extern "C" fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
+        super::on_request_body(context_id, size_bytes, end_of_stream)
+    }
+
+    #[unsafe(export_name = "quiesce_on_request_trailers")]
+    extern "C" fn on_request_trailers(context_id: u32, _trailers: usize) -> Action {
+        super::on_request_trailers(context_id)
     }
 
     #[unsafe(export_name = "quiesce_on_delete")]

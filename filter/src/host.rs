@@ -109,6 +109,11 @@ pub fn request_headers() -> HeaderBlock {
     HeaderBlock::from_host(raw::request_headers().unwrap_or_default())
 }
 
+/// The request's body as far as it has come, in the callbacks of body and trailers.
+pub fn request_body(size_bytes: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+}
+
 /// Answers the request instead of the origin.
 pub fn reply(reply: &Reply) {
     log_failure("send_local_response", raw::reply(reply));
@@ -213,6 +218,8 @@ mod raw {
 
     pub fn reply(reply: &Reply) -> Result<(), Status> {
         let (body, headers) = (&reply.body, reply.headers.as_bytes());
+        let grpc_status = reply.grpc_status.and_then(|status| i32::try_from(status).ok());
+        let grpc_status = grpc_status.unwrap_or(NO_GRPC_STATUS);
         // SAFETY: the host reads what the pointers and lengths span, and keeps nothing of it.
         let status = unsafe {
             proxy_send_local_response(
@@ -223,7 +230,7 @@ mod raw {
                 body.len(),
                 headers.as_ptr(),
                 headers.len(),
-                NO_GRPC_STATUS,
+                grpc_status,
             )
         };
         if status == Status::Ok { Ok(()) } else { Err(status) }

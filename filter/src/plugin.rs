@@ -5,6 +5,8 @@ use std::{
     rc::Rc,
 };
 
+use rustc_hash::FxHashMap as HashMap;
+
 use quiesce_policy::{
     Timestamp,
     retry::RetryLedger,
@@ -48,6 +50,8 @@ pub struct Plugin {
     pub ledger: RefCell<RetryLedger>,
     /// What refused clients are answered.
     pub refusals: RefCell<Refusals>,
+    /// Streams whose bodies are waited for, and how much of them has come; bytes.
+    pub awaited: RefCell<HashMap<u32, usize>>,
     /// When `boot: hold` gives up.
     pub boot_ends_at: Timestamp,
     /// Streams cut at a drain timeout, process-wide.
@@ -71,6 +75,7 @@ impl Plugin {
             counters: RefCell::default(),
             ledger: RefCell::default(),
             refusals: RefCell::default(),
+            awaited: RefCell::default(),
             boot_ends_at: host::now().plus_ms(config.boot_timeout_ms),
             cut: Metric::counter("quiesce.cut").ok_or_else(missing)?,
             root_id,
@@ -100,6 +105,14 @@ impl Plugin {
             return Vec::new();
         }
         state.policy().schedule().in_force(now, state.latches()).map(|window| window.id.clone()).collect()
+    }
+
+    /// Forgets a stream that may have waited for its body.
+    pub fn stop_waiting(&self, context_id: u32) {
+        let mut awaited = self.awaited.borrow_mut();
+        if !awaited.is_empty() {
+            awaited.remove(&context_id);
+        }
     }
 
     /// What every VM does from time to time.

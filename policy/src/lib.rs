@@ -9,12 +9,13 @@
 //! [`Policy::judge`] says what becomes of a write, and [`reply`] writes the answer.
 #![forbid(unsafe_code)]
 
-pub mod body;
+mod body;
 mod bytes;
 mod conditions;
 mod error;
 mod headers;
 mod host;
+mod inspect;
 pub mod pass;
 mod path;
 mod pattern;
@@ -30,7 +31,9 @@ mod schedule;
 pub mod snapshot;
 mod surfaces;
 pub mod sync;
+mod text_enum;
 pub mod time;
+pub mod wire;
 
 pub use crate::{
     error::SnapshotError,

@@ -7,12 +7,13 @@ use rustc_hash::FxHashSet as HashSet;
 use crate::{
     error::SnapshotError,
     host::{Host, check_pattern},
+    inspect::{reads_by_body, reads_by_headers},
     pass::{PASS_HEADER, PassError, PassKeys},
     path::Path,
     refusal::Refusal,
     request::{Request, Suspicion},
     schedule::{Latches, Schedule},
-    snapshot::{Action, BodyProtocol, Effect, Epoch, Mode, RetryPolicy, Snapshot, Window},
+    snapshot::{Action, BodyProtocol, Effect, Epoch, Mode, RefusedCalls, RetryPolicy, Snapshot, Window},
     surfaces::{RuleRef, Saying, SurfaceIndex, Surfaces},
     time::Timestamp,
 };
@@ -38,6 +39,7 @@ pub struct Policy {
     identities: HashSet<String>,
     pass_keys: PassKeys,
     retry: RetryPolicy,
+    refused_calls: RefusedCalls,
     status_page: Option<String>,
 }
 
@@ -48,12 +50,20 @@ pub struct Classified {
     pub effect: Effect,
     /// What becomes of it while frozen, if it writes.
     pub action: Action,
-    /// Whose body may show that it is a read after all.
-    pub body: Option<BodyProtocol>,
+    /// The protocol of its body, if its rule says so.
+    pub protocol: Option<BodyProtocol>,
+    /// Whether the body is to be seen before this holds; until then it is a write.
+    pub awaits_body: bool,
     /// The surface it belongs to.
     pub surface: Option<SurfaceIndex>,
     /// How this is known.
     pub basis: Basis,
+}
+
+impl Classified {
+    fn plain(effect: Effect, basis: Basis) -> Self {
+        Self { effect, action: Action::Block, protocol: None, awaits_body: false, surface: None, basis }
+    }
 }
 
 /// How it is known what a request would do.
@@ -61,6 +71,10 @@ pub struct Classified {
 pub enum Basis {
     /// A rule of its surface, or of one of its catalogs, says so.
     Rule(RuleRef),
+    /// A rule leaves it to what is called, which the headers say.
+    Headers(RuleRef),
+    /// A rule leaves it to what is called, which the body says.
+    Body(RuleRef),
     /// The method says so.
     Method,
     /// Origins may read its path or host differently.
@@ -113,6 +127,7 @@ impl Policy {
             identities: exemptions.identities.iter().cloned().collect(),
             pass_keys,
             retry: snapshot.retry,
+            refused_calls: snapshot.refused_calls,
             status_page: snapshot.status_page.clone(),
         })
     }
@@ -143,6 +158,11 @@ impl Policy {
         &self.retry
     }
 
+    /// In what form refused calls are answered.
+    pub fn refused_calls(&self) -> RefusedCalls {
+        self.refused_calls
+    }
+
     /// The page that tells people what is going on.
     pub fn status_page(&self) -> Option<&str> {
         self.status_page.as_deref()
@@ -155,8 +175,7 @@ impl Policy {
         };
         let folded = path.folded();
         let surface = self.surfaces.find(host, &folded);
-        let classified =
-            |effect, basis| Classified { effect, action: Action::Block, body: None, surface, basis };
+        let classified = |effect, basis| Classified { surface, ..Classified::plain(effect, basis) };
         if let Some(suspicion) = request.suspicion {
             return classified(Effect::Write, Basis::Suspicion(suspicion));
         }
@@ -164,7 +183,15 @@ impl Policy {
             && let Some((rule, Saying { effect, action, body })) =
                 surface.look_up(request, path.as_bytes(), &folded)
         {
-            return Classified { action, body, ..classified(effect, Basis::Rule(rule)) };
+            return match body {
+                None => Classified { action, ..classified(effect, Basis::Rule(rule)) },
+                Some(protocol) if reads_by_headers(protocol, request, &surface.read_only) => {
+                    Classified { protocol: body, ..classified(Effect::Read, Basis::Headers(rule)) }
+                }
+                Some(_) => {
+                    Classified { protocol: body, awaits_body: true, ..classified(effect, Basis::Body(rule)) }
+                }
+            };
         }
         let effect = if is_safe(request.method) { Effect::Read } else { Effect::Write };
         classified(effect, Basis::Method)
@@ -177,7 +204,17 @@ impl Policy {
             && !std::str::from_utf8(request.method).is_ok_and(|method| self.surfaces.may_stop(method));
         let effect = if safe { Effect::Read } else { Effect::Write };
         let basis = request.suspicion.map_or(Basis::Ambiguous, Basis::Suspicion);
-        Classified { effect, action: Action::Block, body: None, surface: None, basis }
+        Classified::plain(effect, basis)
+    }
+
+    /// What a request would do whose body is whole, and of which [`Policy::classify`] has said that it
+    /// awaits its body.
+    pub fn inspect(&self, request: &Request<'_>, classified: Classified, body: &[u8]) -> Classified {
+        let surface = classified.surface.and_then(|at| self.surfaces.get(at));
+        let (Some(protocol), Some(surface)) = (classified.protocol, surface) else { return classified };
+        let reads = reads_by_body(protocol, request, &surface.read_only, body);
+        let effect = if reads { Effect::Read } else { Effect::Write };
+        Classified { effect, awaits_body: false, ..classified }
     }
 
     /// The verdict on a request that [`Policy::classify`] calls a write.

@@ -23,6 +23,8 @@ const BANNER_MAX_AGE_S: u32 = 5;
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The status of gRPC, for a proxy that writes it into trailers itself; the body is its message then.
+    pub grpc_status: Option<u32>,
     /// The headers.
     pub headers: HeaderBlock,
     /// The body; the answer to HEAD has none.
@@ -35,8 +37,10 @@ pub struct RefusalReply {
     status: u16,
     /// The last of them is `retry-after`, without its value.
     headers: HeaderBlock,
+    /// What it says to people.
+    message: String,
     /// The body up to where the time to wait follows as its last member.
-    body_start: Vec<u8>,
+    body_start: String,
 }
 
 /// Problem details (RFC 9457) with the members that Quiesce adds; `retry_after_s` follows as the last.
@@ -84,22 +88,33 @@ impl RefusalReply {
         ];
         headers.extend(link.as_ref().map(|link| (&b"link"[..], link.as_bytes())));
         headers.push((b"retry-after", b""));
-        let mut body_start = to_json(&problem);
+        let mut body_start = String::from_utf8(to_json(&problem)).unwrap_or_default();
         body_start.pop();
-        body_start.extend_from_slice(b",\"retry_after_s\":");
-        Self { status, headers: HeaderBlock::new(&headers), body_start }
+        body_start.push_str(",\"retry_after_s\":");
+        Self { status, headers: HeaderBlock::new(&headers), message: problem.detail, body_start }
     }
 
     /// The answer to a client that shall wait so long; seconds.
     pub fn after(&self, retry_after_s: u64) -> Reply {
-        let wait = retry_after_s.to_string();
-        let mut body = Vec::with_capacity(self.body_start.len() + wait.len() + 1);
-        body.extend_from_slice(&self.body_start);
-        body.extend_from_slice(wait.as_bytes());
-        body.push(b'}');
         let mut headers = self.headers.clone();
-        headers.append_to_last(wait.as_bytes());
-        Reply { status: self.status, headers, body }
+        headers.append_to_last(retry_after_s.to_string().as_bytes());
+        let body = self.problem(retry_after_s).into_bytes();
+        Reply { status: self.status, grpc_status: None, headers, body }
+    }
+
+    /// The problem details.
+    pub(crate) fn problem(&self, retry_after_s: u64) -> String {
+        format!("{}{retry_after_s}}}", self.body_start)
+    }
+
+    /// What it says to people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
     }
 }
 
@@ -165,7 +180,7 @@ pub fn banner(policy: &Policy, host: &Host<'_>, now: Timestamp, latches: &Latche
     let max_age = format!("public, max-age={BANNER_MAX_AGE_S}");
     let headers =
         HeaderBlock::new(&[(b"content-type", b"application/json"), (b"cache-control", max_age.as_bytes())]);
-    Reply { status: 200, headers, body: to_json(&banner) }
+    Reply { status: 200, grpc_status: None, headers, body: to_json(&banner) }
 }
 
 /// These types have string keys and no custom serialisation, so that writing them cannot fail.

@@ -8,7 +8,7 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Timestamp;
+use crate::{text_enum, time::Timestamp};
 
 /// The version of a snapshot. Later snapshots have larger versions; 0 is "none yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,20 +106,46 @@ pub struct Snapshot {
     /// How long refused clients are told to wait.
     #[serde(default)]
     pub retry: RetryPolicy,
+    /// In what form refused calls of MCP and JSON-RPC are answered.
+    #[serde(default)]
+    pub refused_calls: RefusedCalls,
     /// The page that tells people what is going on; an absolute URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_page: Option<String>,
 }
 
-/// Whether verdicts are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Writes are refused while a window is in force.
-    #[default]
-    Enforce,
-    /// Verdicts are counted, and every request passes.
-    Observe,
+text_enum! {
+    /// In what form a refused call of MCP or JSON-RPC is answered.
+    pub enum RefusedCalls {
+        /// A JSON-RPC error with HTTP status 200, which all client libraries hand on.
+        Error = "error",
+        /// The same with the window's HTTP status, which some client libraries report instead.
+        Status = "status",
+        /// A tool result with `isError: true`, which clients show to the model.
+        ToolError = "tool-error",
+    }
+}
+
+impl Default for RefusedCalls {
+    fn default() -> Self {
+        Self::Error
+    }
+}
+
+text_enum! {
+    /// Whether verdicts are carried out.
+    pub enum Mode {
+        /// Writes are refused while a window is in force.
+        Enforce = "enforce",
+        /// Verdicts are counted, and every request passes.
+        Observe = "observe",
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::Enforce
+    }
 }
 
 /// One read-only period.
@@ -233,6 +259,27 @@ pub struct Surface {
     /// What the method and the catalogs get wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// What is known to read among the calls that only bodies tell.
+    #[serde(default, skip_serializing_if = "ReadOnly::is_empty")]
+    pub read_only: ReadOnly,
+}
+
+/// Calls that are known to read; all others write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadOnly {
+    /// Tools of MCP, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Methods of JSON-RPC; one that ends in `*` stands for all that begin so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+}
+
+impl ReadOnly {
+    fn is_empty(&self) -> bool {
+        self.tools.is_empty() && self.methods.is_empty()
+    }
 }
 
 impl Surface {
@@ -245,6 +292,7 @@ impl Surface {
             mode: None,
             catalogs: Vec::new(),
             rules: Vec::new(),
+            read_only: ReadOnly::default(),
         }
     }
 }
@@ -311,36 +359,36 @@ impl Rule {
     }
 }
 
-/// A protocol whose bodies tell reads from writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BodyProtocol {
-    /// The Model Context Protocol over streamable HTTP.
-    Mcp,
-    /// JSON-RPC 2.0.
-    JsonRpc,
-    /// GraphQL over HTTP.
-    Graphql,
+text_enum! {
+    /// A protocol whose bodies tell reads from writes.
+    pub enum BodyProtocol {
+        /// The Model Context Protocol over streamable HTTP.
+        Mcp = "mcp",
+        /// JSON-RPC 2.0.
+        JsonRpc = "json-rpc",
+        /// GraphQL over HTTP.
+        Graphql = "graphql",
+    }
 }
 
-/// What kind of write a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WriteKind {
-    /// Vectors go into an index.
-    VectorUpsert,
-    /// Embeddings are made anew.
-    EmbeddingBackfill,
-    /// Keys of a key-value store change.
-    KvMutation,
-    /// A tool is called.
-    ToolCall,
-    /// Indexes, collections, mappings or schemas change.
-    SchemaChange,
-    /// Users, keys, settings or the cluster change.
-    Admin,
-    /// Other data changes.
-    DocumentWrite,
+text_enum! {
+    /// What kind of write a request is.
+    pub enum WriteKind {
+        /// Vectors go into an index.
+        VectorUpsert = "vector-upsert",
+        /// Embeddings are made anew.
+        EmbeddingBackfill = "embedding-backfill",
+        /// Keys of a key-value store change.
+        KvMutation = "kv-mutation",
+        /// A tool is called.
+        ToolCall = "tool-call",
+        /// Indexes, collections, mappings or schemas change.
+        SchemaChange = "schema-change",
+        /// Users, keys, settings or the cluster change.
+        Admin = "admin",
+        /// Other data changes.
+        DocumentWrite = "document-write",
+    }
 }
 
 /// A header that a request must carry for a rule to speak of it.
@@ -354,25 +402,30 @@ pub struct HeaderCondition {
     pub value: Option<String>,
 }
 
-/// What a request would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Effect {
-    /// It changes nothing.
-    Read,
-    /// It may change something.
-    Write,
+text_enum! {
+    /// What a request would do.
+    pub enum Effect {
+        /// It changes nothing.
+        Read = "read",
+        /// It may change something.
+        Write = "write",
+    }
 }
 
-/// What becomes of a write while a window is in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It is refused.
-    #[default]
-    Block,
-    /// It passes, and the barrier does not wait for it.
-    Allow,
+text_enum! {
+    /// What becomes of a write while a window is in force.
+    pub enum Action {
+        /// It is refused.
+        Block = "block",
+        /// It passes, and the barrier does not wait for it.
+        Allow = "allow",
+    }
+}
+
+impl Default for Action {
+    fn default() -> Self {
+        Self::Block
+    }
 }
 
 /// Who may write during a window.

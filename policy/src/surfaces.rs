@@ -12,7 +12,8 @@ use crate::{
     router::Router,
     rules::{RuleError, RuleIndex, RuleTable},
     snapshot::{
-        Action, BodyProtocol, Catalog, CatalogName, Effect, Mode, Rule, Snapshot, Surface, SurfaceName,
+        Action, BodyProtocol, Catalog, CatalogName, Effect, Mode, ReadOnly, Rule, Snapshot, Surface,
+        SurfaceName,
     },
 };
 
@@ -44,6 +45,8 @@ pub struct CompiledSurface {
     pub name: SurfaceName,
     /// Whether verdicts on its requests are carried out, if it says so itself.
     pub mode: Option<Mode>,
+    /// What its operator knows to read.
+    pub read_only: ReadOnly,
     /// Its own rules.
     rules: RuleSet,
     /// Those of its catalogs; shared by surfaces with the same prefix.
@@ -176,8 +179,13 @@ impl Surfaces {
                 compiled.note_stopped_methods(&catalog.rules);
                 described.push(shared.get(name, prefix(surface), catalog)?);
             }
-            let (name, mode) = (surface.name.clone(), surface.mode);
-            compiled.surfaces.push(CompiledSurface { name, mode, rules, catalogs: described });
+            compiled.surfaces.push(CompiledSurface {
+                name: surface.name.clone(),
+                mode: surface.mode,
+                read_only: surface.read_only.clone(),
+                rules,
+                catalogs: described,
+            });
         }
         compiled.by_host = prefixes.map(|prefixes| Prefixes::compile(&prefixes));
         for (at, surface) in surfaces.iter().enumerate() {

@@ -128,7 +128,7 @@ proptest! {
         op in prop_oneof![Just(None), Just(Some("Get")), Just(Some("GET")), Just(Some("Put"))],
     ) {
         let surface = Surface {
-            name: SurfaceName::from("s"), hosts: vec![], path_prefix: "/".to_owned(), mode: None, catalogs: vec![], rules: rules.clone(),
+            name: SurfaceName::from("s"), hosts: vec![], path_prefix: "/".to_owned(), mode: None, catalogs: vec![], rules: rules.clone(), read_only: Default::default(),
         };
         let snapshot = Snapshot { version: Epoch(1), surfaces: vec![surface], ..Snapshot::default() };
         // Rules that say the same twice are refused as unreachable.

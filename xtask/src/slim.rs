@@ -18,6 +18,8 @@ pub const KEPT: &[Kept] = &[
     kept("proxy_on_tick", "the leader's lease, its reports, and windows that start or lapse"),
     kept("proxy_on_http_call_response", "the answer to a sync"),
     renamed("quiesce_on_request_headers", "proxy_on_request_headers", "where a request is decided"),
+    renamed("quiesce_on_request_body", "proxy_on_request_body", "where bodies are inspected"),
+    renamed("quiesce_on_request_trailers", "proxy_on_request_trailers", "the end of some of those bodies"),
     renamed(
         "quiesce_on_delete",
         "proxy_on_delete",

@@ -50,6 +50,7 @@ fn surface(rules: Vec<Rule>) -> Surface {
         mode: None,
         catalogs: vec![],
         rules,
+        read_only: Default::default(),
     }
 }
 

@@ -1,0 +1,137 @@
+//! What headers and bodies show of requests whose method and path leave open whether they read.
+//!
+//! A rule with a `body` calls all such requests writes; what is here may find that one is a read.
+
+use crate::{
+    body::{
+        json_rpc::{self, Message},
+        mcp::{self, MethodEffect},
+    },
+    headers::Headers,
+    request::Request,
+    snapshot::{BodyProtocol, ReadOnly},
+};
+
+/// The revision of MCP from which on headers say what a request calls, and servers reject bodies that say
+/// otherwise (SEP-2243). Of later ones it is not known what their headers mean.
+const MCP_HEADERS_DECIDE: &[u8] = b"2026-07-28";
+
+/// Whether the headers alone show that a request reads.
+pub fn reads_by_headers(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly) -> bool {
+    match protocol {
+        BodyProtocol::Mcp => mcp_by_headers(request.headers, known).unwrap_or(false),
+        BodyProtocol::JsonRpc | BodyProtocol::Graphql => false,
+    }
+}
+
+/// Whether the body shows that a request reads.
+pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly, body: &[u8]) -> bool {
+    if request.headers.pairs().any(|(name, _)| name == b"content-encoding") || !is_json(request.headers) {
+        return false;
+    }
+    let Ok(messages) = json_rpc::read(body) else { return false };
+    messages.iter().all(|message| match (protocol, message) {
+        (BodyProtocol::Mcp, Message::Answer) => true,
+        (BodyProtocol::Mcp, Message::Call(call)) => {
+            mcp_by_headers(request.headers, known) != Some(false)
+                && mcp_reads(&call.method, call.name.as_deref(), known)
+        }
+        (BodyProtocol::JsonRpc, Message::Answer) => false,
+        (BodyProtocol::JsonRpc, Message::Call(call)) => known.has_method(&call.method),
+        (BodyProtocol::Graphql, _) => false,
+    })
+}
+
+/// What `Mcp-Method` and `Mcp-Name` say, where they decide.
+fn mcp_by_headers(headers: Headers<'_>, known: &ReadOnly) -> Option<bool> {
+    if headers.single(b"mcp-protocol-version")? != MCP_HEADERS_DECIDE {
+        return None;
+    }
+    let method = mcp::header_value(headers.single(b"mcp-method")?)?;
+    let name = headers.single(b"mcp-name").and_then(mcp::header_value);
+    Some(mcp_reads(&method, name.as_deref(), known))
+}
+
+fn mcp_reads(method: &str, name: Option<&str>, known: &ReadOnly) -> bool {
+    match mcp::effect(method) {
+        MethodEffect::Read => true,
+        MethodEffect::Tool => name.is_some_and(|name| known.has_tool(name)),
+        MethodEffect::Write => false,
+    }
+}
+
+/// Whether the body is JSON in UTF-8 for everybody: `application/json`, with no other charset.
+fn is_json(headers: Headers<'_>) -> bool {
+    let Some(value) = headers.single(b"content-type") else { return false };
+    let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(b"application/json"))
+        && parts.all(|parameter| {
+            parameter.eq_ignore_ascii_case(b"charset=utf-8")
+                || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
+        })
+}
+
+impl ReadOnly {
+    fn has_tool(&self, name: &str) -> bool {
+        self.tools.iter().any(|tool| tool == name)
+    }
+
+    fn has_method(&self, name: &str) -> bool {
+        self.methods.iter().any(|method| match method.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => method == name,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::HeaderBlock;
+
+    fn reads(headers: &[(&str, &str)], body: &str) -> bool {
+        let known = ReadOnly { tools: vec!["search".to_owned()], methods: vec!["get_*".to_owned()] };
+        let pairs: Vec<(&[u8], &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let block = HeaderBlock::new(&pairs);
+        let request = Request::read(block.headers());
+        reads_by_headers(BodyProtocol::Mcp, &request, &known)
+            || reads_by_body(BodyProtocol::Mcp, &request, &known, body.as_bytes())
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}"#;
+    const SEARCH: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search"}}"#;
+
+    #[test]
+    fn a_tool_writes_unless_it_is_listed() {
+        assert!(reads(&[JSON], LIST) && reads(&[JSON], SEARCH) && !reads(&[JSON], CALL));
+        assert!(reads(&[("content-type", "application/json; charset=UTF-8")], LIST));
+    }
+
+    #[test]
+    fn a_body_that_may_be_read_otherwise_writes() {
+        assert!(!reads(&[], LIST));
+        assert!(!reads(&[JSON, ("content-encoding", "gzip")], LIST));
+        assert!(!reads(&[("content-type", "application/json; charset=utf-16")], LIST));
+        assert!(!reads(&[JSON, JSON], LIST));
+        assert!(!reads(&[JSON], &LIST.replace("tools/list", "tools\\u002fcall")));
+        assert!(
+            !reads(&[JSON], &format!("[{LIST},{CALL}]")) && reads(&[JSON], &format!("[{LIST},{SEARCH}]"))
+        );
+    }
+
+    #[test]
+    fn headers_decide_where_the_revision_says_so() {
+        let version = ("mcp-protocol-version", "2026-07-28");
+        assert!(reads(&[version, ("mcp-method", "tools/list")], ""));
+        assert!(reads(&[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?c2VhcmNo?=")], ""));
+        let call = [JSON, version, ("mcp-method", "tools/call"), ("mcp-name", "delete")];
+        assert!(!reads(&call, LIST), "they differ");
+        let old = [JSON, ("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/list")];
+        assert!(!reads(&old, CALL) && reads(&old, LIST));
+        let twice = [JSON, version, ("mcp-method", "tools/list"), ("mcp-method", "tools/call")];
+        assert!(!reads(&twice, CALL));
+    }
+}
