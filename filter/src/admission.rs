@@ -173,12 +173,7 @@ impl Refusing<'_> {
             other => (other, wait.retry_after_s),
         };
         self.asking.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
-        log::debug!(
-            "refused: {} on {}, by {:?}",
-            refusal.code(),
-            self.policy.surface_name(self.classified.surface),
-            self.classified.basis
-        );
+        log::debug!("refused: {} on {}", refusal.code(), self.policy.surface_name(self.classified.surface));
         let body = if let Body::Whole(body) = self.asking.body { body } else { &[] };
         let dialect = Dialect::of(self.asking.request, self.classified.protocol, body);
         let mut refusals = self.asking.plugin.refusals.borrow_mut();

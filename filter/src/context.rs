@@ -120,7 +120,7 @@ fn on_request_headers(context_id: u32, end_of_stream: bool) -> Action {
 /// More of the request's body has come, or its end. Bodies that nobody waits for pass untouched.
 fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
     PLUGINS.with_borrow(|plugins| {
-        let awaits = |plugin: &Plugin| plugin.awaited.borrow().contains_key(&context_id);
+        let awaits = |plugin: &Plugin| plugin.awaited.borrow().size_bytes(context_id).is_some();
         let Some((_, plugin)) = plugins.iter().find(|(_, plugin)| awaits(plugin)) else {
             return Action::Continue;
         };
@@ -128,7 +128,7 @@ fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> A
             return go_on(plugin, context_id, Body::TooLong);
         }
         if !end_of_stream {
-            plugin.awaited.borrow_mut().insert(context_id, size_bytes);
+            plugin.awaited.borrow_mut().note(context_id, size_bytes);
             return Action::Pause;
         }
         let body = host::request_body(size_bytes);
@@ -139,21 +139,17 @@ fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> A
 /// The trailers of a request end its body.
 fn on_request_trailers(context_id: u32) -> Action {
     let size_bytes = PLUGINS.with_borrow(|plugins| {
-        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().get(&context_id).copied())
+        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().size_bytes(context_id))
     });
     size_bytes.map_or(Action::Continue, |size_bytes| on_request_body(context_id, size_bytes, true))
 }
 
 fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     let admission = admit(plugin, context_id, &host::request_headers(), body);
-    match &admission {
-        Admission::Awaited => {
-            plugin.awaited.borrow_mut().insert(context_id, 0);
-        }
-        _ if !matches!(body, Body::ToCome) => {
-            plugin.awaited.borrow_mut().remove(&context_id);
-        }
-        _ => {}
+    if let Admission::Awaited = admission {
+        plugin.awaited.borrow_mut().note(context_id, 0);
+    } else if !matches!(body, Body::ToCome) {
+        plugin.awaited.borrow_mut().remove(context_id);
     }
     match admission {
         Admission::Passed => Action::Continue,
@@ -170,7 +166,7 @@ fn on_stream_end(context_id: u32) -> bool {
     PLUGINS.with_borrow(|plugins| {
         for (_, plugin) in plugins {
             plugin.in_flight.leave(context_id);
-            plugin.stop_waiting(context_id);
+            plugin.awaited.borrow_mut().remove(context_id);
         }
     });
     ROOTS.with_borrow(|roots| !roots.contains(&context_id))

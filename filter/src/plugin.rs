@@ -5,8 +5,6 @@ use std::{
     rc::Rc,
 };
 
-use rustc_hash::FxHashMap as HashMap;
-
 use quiesce_policy::{
     Timestamp,
     retry::RetryLedger,
@@ -15,6 +13,7 @@ use quiesce_policy::{
 };
 
 use crate::{
+    awaited::Awaited,
     config::PluginConfig,
     counters::Counters,
     host::{self, Metric},
@@ -50,8 +49,8 @@ pub struct Plugin {
     pub ledger: RefCell<RetryLedger>,
     /// What refused clients are answered.
     pub refusals: RefCell<Refusals>,
-    /// Streams whose bodies are waited for, and how much of them has come; bytes.
-    pub awaited: RefCell<HashMap<u32, usize>>,
+    /// Streams whose bodies are waited for.
+    pub awaited: RefCell<Awaited>,
     /// When `boot: hold` gives up.
     pub boot_ends_at: Timestamp,
     /// Streams cut at a drain timeout, process-wide.
@@ -105,14 +104,6 @@ impl Plugin {
             return Vec::new();
         }
         state.policy().schedule().in_force(now, state.latches()).map(|window| window.id.clone()).collect()
-    }
-
-    /// Forgets a stream that may have waited for its body.
-    pub fn stop_waiting(&self, context_id: u32) {
-        let mut awaited = self.awaited.borrow_mut();
-        if !awaited.is_empty() {
-            awaited.remove(&context_id);
-        }
     }
 
     /// What every VM does from time to time.

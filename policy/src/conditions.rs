@@ -96,12 +96,11 @@ impl Conditions {
         request: &Request<'_>,
         each: &mut impl FnMut(Strictness, ConditionId),
     ) {
-        let generous = values.any.iter().chain(values.folded.get(&folded(value)).into_iter().flatten());
-        let exact = values.any.iter().chain(values.exact.get(value).into_iter().flatten());
-        for (strictness, ids) in
-            [(Strictness::Generous, generous.collect::<Vec<_>>()), (Strictness::Exact, exact.collect())]
-        {
-            for id in ids {
+        for (strictness, by_value) in [
+            (Strictness::Generous, values.folded.get(&folded(value))),
+            (Strictness::Exact, values.exact.get(value)),
+        ] {
+            for id in values.any.iter().chain(by_value.into_iter().flatten()) {
                 let asked = self.all.get(id.0).map(Vec::as_slice).unwrap_or_default();
                 if asked.iter().all(|asked| asked.is_in(request, strictness)) {
                     each(strictness, *id);

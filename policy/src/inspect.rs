@@ -4,6 +4,7 @@
 
 use crate::{
     body::{
+        graphql,
         json_rpc::{self, Message},
         mcp::{self, MethodEffect},
     },
@@ -20,13 +21,24 @@ const MCP_HEADERS_DECIDE: &[u8] = b"2026-07-28";
 pub fn reads_by_headers(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly) -> bool {
     match protocol {
         BodyProtocol::Mcp => mcp_by_headers(request.headers, known).unwrap_or(false),
-        BodyProtocol::JsonRpc | BodyProtocol::Graphql => false,
+        BodyProtocol::JsonRpc => false,
+        // Of a request whose document is in its query there is no body to wait for.
+        BodyProtocol::Graphql => {
+            matches!(request.method, b"GET" | b"HEAD")
+                && graphql::read_query_string(request.query) == Ok(true)
+        }
     }
 }
 
 /// Whether the body shows that a request reads.
 pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly, body: &[u8]) -> bool {
-    if request.headers.pairs().any(|(name, _)| name == b"content-encoding") || !is_json(request.headers) {
+    if request.headers.pairs().any(|(name, _)| name == b"content-encoding") {
+        return false;
+    }
+    if protocol == BodyProtocol::Graphql {
+        return graphql_reads(request, body);
+    }
+    if !is_json(request.headers) {
         return false;
     }
     let Ok(messages) = json_rpc::read(body) else { return false };
@@ -40,6 +52,24 @@ pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &Read
         (BodyProtocol::JsonRpc, Message::Call(call)) => known.has_method(&call.method),
         (BodyProtocol::Graphql, _) => false,
     })
+}
+
+/// Some servers take the document of a POST from its query, if it has one there.
+fn graphql_reads(request: &Request<'_>, body: &[u8]) -> bool {
+    if request.method != b"POST" || graphql::names_request(request.query) {
+        return false;
+    }
+    let read = if is_json(request.headers) {
+        graphql::read_json(body)
+    } else if is_media_type(request.headers, b"application/graphql") {
+        graphql::read_graphql(body)
+    } else {
+        request
+            .headers
+            .single(b"content-type")
+            .map_or(Ok(false), |content_type| graphql::read_multipart(content_type, body))
+    };
+    read == Ok(true)
 }
 
 /// What `Mcp-Method` and `Mcp-Name` say, where they decide.
@@ -60,11 +90,16 @@ fn mcp_reads(method: &str, name: Option<&str>, known: &ReadOnly) -> bool {
     }
 }
 
-/// Whether the body is JSON in UTF-8 for everybody: `application/json`, with no other charset.
+/// Whether the body is JSON in UTF-8 for everybody.
 fn is_json(headers: Headers<'_>) -> bool {
+    is_media_type(headers, b"application/json")
+}
+
+/// Whether the body is of this type for everybody, and in no other charset than UTF-8.
+fn is_media_type(headers: Headers<'_>, wanted: &[u8]) -> bool {
     let Some(value) = headers.single(b"content-type") else { return false };
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(b"application/json"))
+    parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(wanted))
         && parts.all(|parameter| {
             parameter.eq_ignore_ascii_case(b"charset=utf-8")
                 || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")

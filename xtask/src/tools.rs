@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
 use crate::{
+    node,
     progress::{note, step},
     workspace::Workspace,
 };
@@ -43,6 +44,25 @@ pub fn python_wheel(ws: &Workspace, package: &str, version: &str) -> Result<Path
         })
     })?;
     Ok(home)
+}
+
+/// The directory of the npm package `package` at `version`, none of whose scripts is run.
+pub fn npm_package(ws: &Workspace, package: &str, version: &str) -> Result<PathBuf> {
+    let home = ws.target(format!("tools/{package}-{version}"));
+    if !home.is_dir() {
+        let path = node::path(ws)?;
+        let npm = which::which_in("npm", Some(&path), ws.root())?;
+        step(format_args!("installing {package} {version} from npm into target/tools"), || {
+            into_place(&home, |dir| {
+                cmd!(ws.sh, "{npm} install --silent --ignore-scripts --no-audit --no-fund --prefix {dir} {package}@{version}")
+                    .env("PATH", &path)
+                    .quiet()
+                    .run()
+                    .with_context(|| format!("npm could not install {package} {version}"))
+            })
+        })?;
+    }
+    Ok(home.join("node_modules").join(package))
 }
 
 /// The program `bin` of the crate `package` at `version`, built by `cargo install`.

@@ -25,7 +25,9 @@ pub enum Value<'a> {
     /// A string, unescaped.
     Text(Cow<'a, str>),
     Null,
-    /// A number, a truth value, an object or an array.
+    /// A number, as it is written.
+    Number(&'a str),
+    /// A truth value, an object or an array.
     Other,
 }
 
@@ -110,7 +112,8 @@ impl<'a> Scanner<'a> {
         } else if rest.starts_with(b"false") {
             (Value::Other, 5)
         } else {
-            (Value::Other, number_bytes(rest)?)
+            let bytes = number_bytes(rest)?;
+            (Value::Number(self.text.get(self.at..self.at.checked_add(bytes)?)?), bytes)
         };
         self.at += bytes;
         Some(value)

@@ -77,30 +77,6 @@ pub enum Doubt {
     BadId,
 }
 
-impl Doubt {
-    /// The reason in a few words.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NotJson => "not JSON",
-            Self::NotUtf8 => "not UTF-8",
-            Self::ByteOrderMark => "byte order mark",
-            Self::TrailingText => "text after the JSON",
-            Self::LoneSurrogate => "lone surrogate",
-            Self::Nul => "NUL in a name",
-            Self::DuplicateKey => "duplicate key",
-            Self::KeyInAnotherCase => "key in another case",
-            Self::TooDeep => "nested too deep",
-            Self::TooMany => "too many messages or members",
-            Self::EmptyBatch => "empty batch",
-            Self::NotAMessage => "neither call nor answer",
-            Self::MissingVersion => "not JSON-RPC 2.0",
-            Self::MethodNotText => "method is no string",
-            Self::ParamsNotStructured => "params are no object or array",
-            Self::BadId => "id is no string or number",
-        }
-    }
-}
-
 /// Reads the messages of a body, of which a batch has several, in order.
 pub fn read(body: &[u8]) -> Result<Vec<Message<'_>>, Doubt> {
     let mut scanner = Scanner::new(body)?;

@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
                 parameter => match scanner.value()? {
                     Value::Text(text) => request.set(parameter, text)?,
                     Value::Null => {}
-                    Value::Other => return None,
+                    Value::Number(_) | Value::Other => return None,
                 },
             }
         }
@@ -164,7 +164,7 @@ impl<'a> Request<'a> {
         while let Some(key) = scanner.key(&mut object)? {
             match (&*key, scanner.value()?) {
                 ("sha256Hash", Value::Text(text)) if hash.is_none() => hash = Some(text),
-                ("version", Value::Other) => {}
+                ("version", Value::Number(_)) => {}
                 _ => return None,
             }
         }
