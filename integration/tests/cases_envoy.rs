@@ -121,6 +121,9 @@ async fn exchange(envoy: &Envoy, authority: &Authority, case: &Case, number: u8)
     for (name, value) in &case.request.headers {
         request = request.header(name, value);
     }
+    if let Some(body) = &case.request.body {
+        request = request.body(body.as_bytes());
+    }
     let bytes = request.to_bytes(envoy.addr());
     let exchange = talk(&mut stream, &bytes, case.request.method == "HEAD");
     timeout(Duration::from_secs(10), exchange).await.unwrap_or_else(|_| panic!("{}: no answer", case.name))

@@ -12,7 +12,7 @@ use common::{
     cases::{Case, answered, by_outcome, plugin, table},
     shipped_module,
 };
-use quiesce_integration::host::{Head, Outcome, Workers};
+use quiesce_integration::host::{Head, Outcome, Vm, Workers};
 use quiesce_policy::{snapshot::Snapshot, time::Timestamp};
 use serde_json::json;
 
@@ -25,6 +25,23 @@ fn every_case_is_judged_as_the_table_says() {
     for case in &table.cases {
         run(case, &table.snapshots[&case.snapshot]);
     }
+}
+
+/// A whole exchange; a body comes in two parts, of which the first is none of the end.
+fn exchange(vm: &mut Vm, head: &Head, body: Option<&str>) -> anyhow::Result<Outcome> {
+    let Some(body) = body else { return vm.exchange(head) };
+    let (stream, mut outcome) = vm.request(head, false)?;
+    let (first, second) = body.as_bytes().split_at(body.len() / 2);
+    for (part, end) in [(first, false), (second, true)] {
+        if matches!(outcome, Outcome::Passed | Outcome::Paused) {
+            outcome = vm.request_body(stream, part, end)?;
+        }
+    }
+    if outcome == Outcome::Passed {
+        vm.response(stream, 200, true)?;
+    }
+    vm.finish(stream)?;
+    Ok(outcome)
 }
 
 fn run(case: &Case, snapshot: &Snapshot) {
@@ -43,7 +60,7 @@ fn run(case: &Case, snapshot: &Snapshot) {
     if let Some(identity) = &request.peer_identity {
         head = head.property("connection.uri_san_peer_certificate", identity);
     }
-    let seen = match workers.vm(0).exchange(&head).unwrap() {
+    let seen = match exchange(workers.vm(0), &head, request.body.as_deref()).unwrap() {
         Outcome::Passed => json!({ "verdict": "pass" }),
         Outcome::Answered(response) => {
             let header = |name: &str| response.header(name).map(str::to_owned);

@@ -9,6 +9,7 @@ use quiesce_policy::{
     reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
+    wire::Dialect,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,6 +43,7 @@ struct CaseRequest {
     host: Option<String>,
     #[serde(default)]
     headers: Vec<(String, String)>,
+    body: Option<String>,
     peer_identity: Option<String>,
 }
 
@@ -72,7 +74,7 @@ fn every_case_is_judged_as_the_table_says() {
 fn run(case: &Case, snapshot: &Snapshot) -> Value {
     let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
     let policy = Policy::compile(snapshot).unwrap().scoped_to(&labels);
-    let CaseRequest { method, path, host, headers, peer_identity } = &case.request;
+    let CaseRequest { method, path, host, headers, body, peer_identity } = &case.request;
     let host = host.as_deref().unwrap_or("shop.example.com");
     let mut pairs: Vec<(&[u8], &[u8])> =
         vec![(b":method", method.as_bytes()), (b":path", path.as_bytes()), (b":authority", host.as_bytes())];
@@ -83,7 +85,11 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
     if request.target.starts_with(BANNER_PATH) && method == "GET" {
         return answered("answer", &reply::banner(&policy, &request.host, case.clock, &latches));
     }
-    let classified = policy.classify(&request);
+    let mut classified = policy.classify(&request);
+    let body = body.as_deref().unwrap_or_default().as_bytes();
+    if classified.awaits_body {
+        classified = policy.inspect(&request, classified, body);
+    }
     if classified.effect == Effect::Read || classified.action == Action::Allow {
         return serde_json::json!({ "verdict": "pass", "effect": classified.effect });
     }
@@ -98,7 +104,8 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
         Verdict::Refused(refusal, window) => {
             let wait = RetryLedger::default().refuse(1, policy.retry(), case.clock, window.ends_at, 7);
             let reply = RefusalReply::new(refusal, Some(window), policy.status_page());
-            answered("refuse", &reply.after(wait.retry_after_s))
+            let dialect = Dialect::of(&request, classified.protocol, body);
+            answered("refuse", &reply.to(dialect, policy.refused_calls(), wait.retry_after_s))
         }
     }
 }
@@ -106,11 +113,14 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
 fn answered(verdict: &str, reply: &Reply) -> Value {
     let body: Value = serde_json::from_slice(&reply.body).unwrap();
     let retry_after_s = reply.headers.headers().single(b"retry-after");
+    // The same problem is in what JSON-RPC and GraphQL know as errors.
+    let dressed = [&body["error"]["data"], &body["errors"][0]["extensions"]];
+    let problem = dressed.into_iter().find(|data| data.is_object()).unwrap_or(&body);
     serde_json::json!({
         "verdict": verdict,
         "status": reply.status,
-        "code": body["code"],
-        "window": body["window"],
+        "code": problem["code"],
+        "window": problem["window"],
         "retry_after_s": retry_after_s.map(|value| str::from_utf8(value).unwrap().parse::<u64>().unwrap()),
         "body": body,
     })

@@ -11,7 +11,7 @@ use std::{
 };
 
 use quiesce_policy::snapshot::{
-    CatalogName, Mode, RefusalStatus, RetryPolicy, Snapshot, Surface, SurfaceName,
+    CatalogName, Mode, RefusalStatus, RefusedCalls, RetryPolicy, Snapshot, Surface, SurfaceName,
 };
 use serde::Deserialize;
 
@@ -45,6 +45,8 @@ layered! {
             surfaces: Vec<Surface>,
             /// How long refused clients are told to wait.
             retry: RetryPolicy,
+            /// In what form refused calls of MCP and JSON-RPC are answered.
+            refused_calls: RefusedCalls,
             /// Who may call the API.
             tokens: Vec<Token>,
         }

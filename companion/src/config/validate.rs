@@ -64,6 +64,7 @@ pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
         surfaces: config.surfaces.clone(),
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
         retry: config.retry,
+        refused_calls: config.refused_calls,
         status_page: config.status_page.clone(),
     }
 }

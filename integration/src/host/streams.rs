@@ -192,8 +192,12 @@ impl Vm {
         let state = self.state_mut();
         let held = state.streams.get_mut(&id).context("the stream is gone")?;
         ensure!(held.local.is_none(), "stream {id} has been answered");
-        held.body = bytes.to_vec();
-        let args = (id, u32::try_from(bytes.len())?, u32::from(end_of_stream));
+        // What was held back comes again, with what is new behind it.
+        if !held.paused {
+            held.body.clear();
+        }
+        held.body.extend_from_slice(bytes);
+        let args = (id, u32::try_from(held.body.len())?, u32::from(end_of_stream));
         let action = self.call_action(phase, id, callback, args)?;
         if let Some(held) = self.state_mut().streams.get_mut(&id) {
             held.paused = action != abi::ACTION_CONTINUE;

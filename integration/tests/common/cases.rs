@@ -52,6 +52,8 @@ pub struct CaseRequest {
     /// Its headers.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Option<String>,
     /// The URI SAN of the client's certificate.
     pub peer_identity: Option<String>,
 }
@@ -80,12 +82,15 @@ pub fn plugin() -> PluginConfig {
 pub fn answered(status: u16, header: impl Fn(&str) -> Option<String>, body: &[u8]) -> Value {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let retry_after_s = header("retry-after").map(|value| value.parse::<u64>().unwrap());
-    let problem = header("content-type").is_some_and(|value| value == "application/problem+json");
+    let is_problem = header("content-type").is_some_and(|value| value == "application/problem+json");
+    // The same problem is in what JSON-RPC and GraphQL know as errors.
+    let dressed = [&body["error"]["data"], &body["errors"][0]["extensions"]];
+    let problem = dressed.into_iter().find(|data| data.is_object()).or(is_problem.then_some(&body));
     json!({
-        "verdict": if problem { "refuse" } else { "answer" },
+        "verdict": if problem.is_some() { "refuse" } else { "answer" },
         "status": status,
-        "code": body["code"],
-        "window": body["window"],
+        "code": problem.map(|problem| &problem["code"]),
+        "window": problem.map(|problem| &problem["window"]),
         "retry_after_s": retry_after_s,
         "body": body,
     })
