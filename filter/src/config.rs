@@ -59,8 +59,10 @@ pub struct EnforcerConfig {
 
 text_enum! {
     /// What becomes of writes before the first snapshot.
+    #[derive(Default)]
     pub enum Boot {
         /// They are refused for a moment, until a snapshot comes or `boot_timeout_ms` has passed.
+        #[default]
         Hold = "hold",
         /// They pass.
         Open = "open",
@@ -69,25 +71,15 @@ text_enum! {
     }
 }
 
-impl Default for Boot {
-    fn default() -> Self {
-        Self::Hold
-    }
-}
-
 text_enum! {
     /// What becomes of writes when the companion cannot be reached after a start.
+    #[derive(Default)]
     pub enum OnUnreachable {
         /// They pass.
         Open = "open",
         /// They are refused: there may be a window that nobody can tell of.
+        #[default]
         Closed = "closed",
-    }
-}
-
-impl Default for OnUnreachable {
-    fn default() -> Self {
-        Self::Closed
     }
 }
 

@@ -39,7 +39,10 @@ pub fn is<const N: usize>(text: &[u8], name: &[u8; N]) -> bool {
 
 /// Values by text.
 #[derive(Debug)]
-pub struct ByteMap<T>(HashMap<u64, Vec<(Box<[u8]>, T)>>);
+pub struct ByteMap<T>(HashMap<u64, Alike<T>>);
+
+/// Texts with the same fingerprint, which are hardly ever several.
+type Alike<T> = Vec<(Box<[u8]>, T)>;
 
 impl<T> Default for ByteMap<T> {
     fn default() -> Self {
@@ -72,8 +75,7 @@ impl<T> ByteMap<T> {
 
     /// The same map with every value made into another.
     pub fn map<U>(self, into: impl Fn(T) -> U) -> ByteMap<U> {
-        let alike =
-            |alike: Vec<(Box<[u8]>, T)>| alike.into_iter().map(|(key, value)| (key, into(value))).collect();
+        let alike = |alike: Alike<T>| alike.into_iter().map(|(key, value)| (key, into(value))).collect();
         ByteMap(self.0.into_iter().map(|(fingerprint, keys)| (fingerprint, alike(keys))).collect())
     }
 }

@@ -79,8 +79,11 @@ pub fn lua(since: Timestamp) -> String {
         .replace("@STARTS_AT@", &since.to_string())
 }
 
-/// Requests on which Quiesce and Lua have to agree, frozen: method, target, a header, and whether it writes.
-pub const AGREED: [(&str, &str, Option<(&str, &str)>, bool); 22] = [
+/// A request on which Quiesce and Lua have to agree, frozen: method, target, a header, and whether it writes.
+pub type Agreed = (&'static str, &'static str, Option<(&'static str, &'static str)>, bool);
+
+/// All of them.
+pub const AGREED: [Agreed; 22] = [
     ("GET", "/items/1", None, false),
     ("HEAD", "/items/1", None, false),
     ("OPTIONS", "/items", None, false),
