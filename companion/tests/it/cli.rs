@@ -34,9 +34,12 @@ Commands:
   schedule     Freeze writes later
   run          Freeze, wait for the barrier, run a command, thaw whatever happens
   fleet        List the enforcers, or forget a lost one
+  explain      Say what would become of a request, and what decides
+  catalog      Show what is known of products' operations
   pass         Issue passes, with which somebody may write during a window
   token        Make tokens for the companion's API
   config       Check a configuration of the companion
+  envoy        Print what to put into Envoy
   completions  Print what a shell needs to complete commands
   help         Print this message or the help of the given subcommand(s)
 
