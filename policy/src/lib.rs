@@ -42,7 +42,7 @@ pub use crate::{
     path::{Path, PlainPath},
     policy::{Basis, Circumstances, Classified, Policy, Verdict},
     refusal::Refusal,
-    request::{Request, Suspicion},
+    request::{OVERRIDE_HEADERS, Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
     surfaces::{RuleRef, SurfaceIndex},

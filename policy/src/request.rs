@@ -40,8 +40,8 @@ pub enum Suspicion {
     Incomplete,
 }
 
-/// Headers by which frameworks let clients override the method.
-const OVERRIDE_HEADERS: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+/// Headers by which frameworks let clients override the method; any `-` in them may be a `_` too.
+pub const OVERRIDE_HEADERS: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 /// A bit for every length that a name has which policy looks at.
 const KNOWN_LENGTHS: u64 = {

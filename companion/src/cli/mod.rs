@@ -5,6 +5,7 @@ mod catalog;
 mod client;
 mod completions;
 mod config;
+mod envoy;
 mod error;
 mod explain;
 mod extend;
@@ -92,6 +93,9 @@ enum Command {
     /// Check a configuration of the companion.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print what to put into Envoy.
+    #[command(subcommand)]
+    Envoy(envoy::Command),
     /// Print what a shell needs to complete commands.
     Completions(completions::Args),
 }
@@ -144,6 +148,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Pass(command) => pass::run(context, command).await,
             Command::Token(command) => token::run(context, command),
             Command::Config(command) => config::run(context, command),
+            Command::Envoy(command) => envoy::run(context, command),
             Command::Completions(args) => completions::run(args, Cli::command()),
         }
         .map(|()| ExitCode::SUCCESS)

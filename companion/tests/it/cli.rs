@@ -39,6 +39,7 @@ Commands:
   pass         Issue passes, with which somebody may write during a window
   token        Make tokens for the companion's API
   config       Check a configuration of the companion
+  envoy        Print what to put into Envoy
   completions  Print what a shell needs to complete commands
   help         Print this message or the help of the given subcommand(s)
 
