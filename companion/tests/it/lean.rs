@@ -235,8 +235,11 @@ fn too_many_rules_are_no_reason_to_skip_more() {
     assert!(judged.skips(&request("GET", "h1.example.com", "/path/of/rule/x")));
 }
 
+/// Method, path and headers.
+type Operation = (String, String, Vec<(String, String)>);
+
 /// What a client of a product sends, and what policy might be fooled with.
-fn operations(catalog: &str) -> Vec<(String, String, Vec<(String, String)>)> {
+fn operations(catalog: &str) -> Vec<Operation> {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../policy/catalog/operations/{catalog}.jsonl"));
     let text = std::fs::read_to_string(file).unwrap();
