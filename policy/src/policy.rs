@@ -271,9 +271,9 @@ impl Policy {
     }
 }
 
-/// Whether a method changes nothing by its definition (RFC 9110 section 9.2.1).
+/// Whether a method changes nothing by its definition (RFC 9110 section 9.2.1; QUERY: RFC 10008).
 fn is_safe(method: &[u8]) -> bool {
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE")
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"QUERY" | b"TRACE")
 }
 
 enum Exemption {

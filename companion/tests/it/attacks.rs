@@ -1,0 +1,58 @@
+//! Attempts to slip a write past, each with a twin that is harmless, by the code that the filter runs.
+
+use quiesce::{
+    config::Config,
+    explain::{Asked, Explainer},
+};
+use quiesce_policy::{Timestamp, snapshot::Effect};
+use serde::Deserialize;
+
+/// What they are tried on: rules of one's own on one host, and catalogs on others.
+const CONFIG: &str = "
+surfaces:
+  - name: shop
+    hosts: [shop.example.com]
+    rules:
+      - { methods: [POST], path: '/search/{index}', effect: read }
+      - { methods: [POST], path: '/docs/{*rest}', effect: read }
+      - { methods: [POST], path: '/docs/{id}/publish', effect: write }
+      - { methods: [GET], path: /admin/reset, effect: write }
+      - { methods: [QUERY], path: '/jobs/{*rest}', effect: write }
+  - { name: mcp, hosts: [mcp.example.com], catalogs: [mcp], read_only: { tools: [search] } }
+  - { name: graphql, hosts: [graphql.example.com], catalogs: [graphql] }
+  - { name: etcd, hosts: [etcd.example.com], catalogs: [etcd] }
+  - { name: dynamodb, hosts: [dynamodb.example.com], catalogs: [dynamodb] }
+  - { name: kubernetes, hosts: [kubernetes.example.com], catalogs: [kubernetes] }
+";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attempt<'a> {
+    about: String,
+    #[serde(borrow)]
+    attack: Asked<'a>,
+    #[serde(borrow)]
+    twin: Asked<'a>,
+}
+
+#[test]
+fn no_attempt_is_taken_for_a_read_and_no_twin_for_a_write() {
+    let (snapshot, catalogs) = Config::from_yaml(CONFIG, "attacks.yaml").unwrap().snapshot().unwrap();
+    let explainer = Explainer::new(snapshot, &catalogs, Timestamp::from_unix_ms(1_795_435_200_000)).unwrap();
+    let attempts = include_str!("../../../policy/cases/attacks.jsonl");
+    assert!(attempts.lines().count() >= 250);
+    let mut failures = Vec::new();
+    for line in attempts.lines() {
+        let Attempt { about, attack, twin } = serde_json::from_str(line).unwrap();
+        for (what, asked, effect) in [("attack", attack, Effect::Write), ("twin", twin, Effect::Read)] {
+            let explained = explainer.explain(&asked);
+            if explained.effect != effect {
+                failures.push(format!(
+                    "{about}: the {what} is a {:?} by {}: {asked:?}",
+                    explained.effect, explained.rule
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
