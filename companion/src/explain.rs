@@ -63,7 +63,8 @@ pub enum Values {
 }
 
 impl Values {
-    fn all(&self) -> &[String] {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
         match self {
             Self::One(value) => std::slice::from_ref(value),
             Self::Many(values) => values,

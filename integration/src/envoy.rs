@@ -41,12 +41,22 @@ pub struct Options {
     pub concurrency: u32,
     /// Serve TLS and ask clients for a certificate.
     pub tls: Option<Tls>,
+    /// Normalise paths and reject what is odd, as Envoy does only when it is told to.
+    pub strict_paths: bool,
 }
 
 impl Options {
     /// Two workers, the node `envoy-1`, no companion, plain text.
     pub fn new(filter: Filter, origin: SocketAddr) -> Self {
-        Self { filter, origin, companion: None, node_id: "envoy-1".to_owned(), concurrency: 2, tls: None }
+        Self {
+            filter,
+            origin,
+            companion: None,
+            node_id: "envoy-1".to_owned(),
+            concurrency: 2,
+            tls: None,
+            strict_paths: false,
+        }
     }
 
     /// The shipped filter under this configuration, with a companion at `companion`.

@@ -7,23 +7,8 @@ use quiesce::{
 use quiesce_policy::{Timestamp, snapshot::Effect};
 use serde::Deserialize;
 
-/// What they are tried on: rules of one's own on one host, and catalogs on others.
-const CONFIG: &str = "
-surfaces:
-  - name: shop
-    hosts: [shop.example.com]
-    rules:
-      - { methods: [POST], path: '/search/{index}', effect: read }
-      - { methods: [POST], path: '/docs/{*rest}', effect: read }
-      - { methods: [POST], path: '/docs/{id}/publish', effect: write }
-      - { methods: [GET], path: /admin/reset, effect: write }
-      - { methods: [QUERY], path: '/jobs/{*rest}', effect: write }
-  - { name: mcp, hosts: [mcp.example.com], catalogs: [mcp], read_only: { tools: [search] } }
-  - { name: graphql, hosts: [graphql.example.com], catalogs: [graphql] }
-  - { name: etcd, hosts: [etcd.example.com], catalogs: [etcd] }
-  - { name: dynamodb, hosts: [dynamodb.example.com], catalogs: [dynamodb] }
-  - { name: kubernetes, hosts: [kubernetes.example.com], catalogs: [kubernetes] }
-";
+/// What they are tried on.
+const CONFIG: &str = include_str!("../../../policy/cases/attacks.yaml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

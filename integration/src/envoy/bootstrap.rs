@@ -129,6 +129,14 @@ fn listener(options: &Options, listen: SocketAddr) -> Value {
             }] },
         },
     }] });
+    if options.strict_paths {
+        let manager = &mut chain["filters"][0]["typed_config"];
+        manager["normalize_path"] = json!(true);
+        manager["merge_slashes"] = json!(true);
+        manager["path_with_escaped_slashes_action"] = json!("REJECT_REQUEST");
+        manager["common_http_protocol_options"] =
+            json!({ "headers_with_underscores_action": "REJECT_REQUEST" });
+    }
     if let (Some(tls), Some(chain)) = (&options.tls, chain.as_object_mut()) {
         let context = json!({
             "name": "envoy.transport_sockets.tls",
