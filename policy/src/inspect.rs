@@ -42,11 +42,11 @@ pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &Read
         return false;
     }
     let Ok(messages) = json_rpc::read(body) else { return false };
+    let headers_refuse = mcp_by_headers(request.headers, known) == Some(false);
     messages.iter().all(|message| match (protocol, message) {
         (BodyProtocol::Mcp, Message::Answer) => true,
         (BodyProtocol::Mcp, Message::Call(call)) => {
-            mcp_by_headers(request.headers, known) != Some(false)
-                && mcp_reads(&call.method, call.name.as_deref(), known)
+            !headers_refuse && mcp_reads(&call.method, call.name.as_deref(), known)
         }
         (BodyProtocol::JsonRpc, Message::Answer) => false,
         (BodyProtocol::JsonRpc, Message::Call(call)) => known.has_method(&call.method),

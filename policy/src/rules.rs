@@ -16,7 +16,7 @@ use crate::{
     pattern::{Pattern, Rank},
     request::Request,
     router::Router,
-    snapshot::{Action, Effect, Rule},
+    snapshot::{Effect, Rule},
 };
 
 /// Which rule of its surface.
@@ -254,10 +254,7 @@ impl fmt::Debug for RuleTable {
 }
 
 fn strictness(rule: &Rule) -> Strictness {
-    match (rule.effect, rule.action.unwrap_or_default()) {
-        (Effect::Write, Action::Block) => Strictness::Generous,
-        (Effect::Read, _) | (Effect::Write, Action::Allow) => Strictness::Exact,
-    }
+    if rule.stops() { Strictness::Generous } else { Strictness::Exact }
 }
 
 /// Checks what the types of a rule cannot; the error is the field and what is wrong with it.
@@ -271,8 +268,7 @@ fn check(rule: &Rule) -> Result<(), (&'static str, String)> {
     if rule.effect == Effect::Read && rule.action.is_some() {
         return Err(("action", "reads always pass; remove `action`, or say `effect: write`".to_owned()));
     }
-    if rule.body.is_some() && (rule.effect, rule.action.unwrap_or_default()) != (Effect::Write, Action::Block)
-    {
+    if rule.body.is_some() && !rule.stops() {
         let problem = "its body may only show that a write is none; say `effect: write`, and no `action`";
         return Err(("body", problem.to_owned()));
     }

@@ -211,7 +211,7 @@ impl Surfaces {
     }
 
     fn note_stopped_methods(&mut self, rules: &[Rule]) {
-        for rule in rules.iter().filter(|rule| Saying::of(rule).stops()) {
+        for rule in rules.iter().filter(|rule| rule.stops()) {
             self.stops_all_methods |= rule.methods.is_empty();
             self.stopped_methods.extend(rule.methods.iter().cloned());
         }

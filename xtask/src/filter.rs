@@ -108,7 +108,7 @@ fn optimise(ws: &Workspace, module: &[u8]) -> Result<Vec<u8>> {
         "multivalue",
     ];
     let features = features.map(|feature| format!("--enable-{feature}"));
-    cmd!(ws.sh, "{node} {wasm_opt} -Oz --reorder-functions {features...} {input} -o {output}")
+    cmd!(ws.sh, "{node} {wasm_opt} -Oz --converge --reorder-functions {features...} {input} -o {output}")
         .quiet()
         .run()?;
     Ok(std::fs::read(output)?)

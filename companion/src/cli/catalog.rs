@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use quiesce_policy::snapshot::{BodyProtocol, WriteKind};
+
 use super::{
     Context,
     error::{CliError, ErrorKind},
@@ -56,14 +58,11 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
                 context.printer.line(format!("{DIM}{source}{DIM:#}"));
             }
             for (at, rule) in catalog.rules.iter().enumerate() {
-                let said = |value: Option<serde_json::Value>| {
-                    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+                let effect = match (rule.effect, rule.body) {
+                    (Some(effect), _) => effect.as_str().to_owned(),
+                    (None, body) => format!("body:{}", body.map_or("", BodyProtocol::as_str)),
                 };
-                let effect = rule.effect.and_then(|effect| serde_json::to_value(effect).ok());
-                let body = rule.body.and_then(|body| serde_json::to_value(body).ok());
-                let kind = said(rule.kind.and_then(|kind| serde_json::to_value(kind).ok()));
-                let effect =
-                    effect.map_or_else(|| format!("body:{}", said(body)), |effect| said(Some(effect)));
+                let kind = rule.kind.map_or("", WriteKind::as_str);
                 context.printer.line(format!("{at:>4}  {effect:<12} {kind:<18} {rule}"));
             }
             context.printer.document(catalog)

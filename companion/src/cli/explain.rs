@@ -109,13 +109,9 @@ fn explain_one(context: &Context, explainer: &Explainer, args: &Args) -> Result<
 
 fn show(context: &Context, explanation: &Explanation<'_>) {
     let line = |text: String| context.printer.line(text);
-    let (style, effect) = match explanation.effect {
-        Effect::Read => (GOOD, "read"),
-        Effect::Write => (BAD, "write"),
-    };
-    let kind = explanation.kind.and_then(|kind| serde_json::to_value(kind).ok());
-    let kind =
-        kind.as_ref().and_then(|kind| kind.as_str()).map(|kind| format!(" ({kind})")).unwrap_or_default();
+    let effect = explanation.effect.as_str();
+    let style = if explanation.effect == Effect::Read { GOOD } else { BAD };
+    let kind = explanation.kind.map(|kind| format!(" ({})", kind.as_str())).unwrap_or_default();
     line(format!("{style}{effect}{style:#}{kind}, surface {}", explanation.surface));
     line(format!("  because of  {}", explanation.rule));
     match &explanation.reply {

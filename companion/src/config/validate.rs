@@ -40,10 +40,7 @@ impl Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { surfaces, rules, tokens, listen, mode } = self;
-        let mode = match mode {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-        };
+        let mode = mode.as_str();
         let (surfaces, rules) = (count(*surfaces, "surface"), count(*rules, "rule"));
         let tokens = count(*tokens, "token");
         write!(f, "{surfaces}, {rules}, {tokens}, mode {mode}, listening on {listen}")

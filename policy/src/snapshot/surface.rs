@@ -114,6 +114,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it refuses, while frozen, what it speaks of.
+    pub fn stops(&self) -> bool {
+        self.effect == Effect::Write && self.action.unwrap_or_default() == Action::Block
+    }
+
     /// A rule that asks for nothing but methods (none means all) and path.
     pub fn new(methods: &[&str], path: &str, effect: Effect) -> Self {
         Self {
