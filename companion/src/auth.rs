@@ -190,10 +190,10 @@ impl Tokens {
 
 /// Makes a token: 32 random bytes, recognisable as ours to scanners for leaked secrets.
 pub fn new_token() -> Result<String, getrandom::Error> {
-    use base64::Engine as _;
+    use base64ct::{Base64UrlUnpadded, Encoding as _};
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
-    Ok(format!("quiesce_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(format!("quiesce_{}", Base64UrlUnpadded::encode_string(&bytes)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64ct::{Base64, Encoding as _};
 use quiesce_policy::{
     Basis, Circumstances, Classified, HeaderBlock, Latches, Policy, Request, SnapshotError, Suspicion,
     Timestamp, Verdict,
@@ -11,7 +11,7 @@ use quiesce_policy::{
     snapshot::{Action, Effect, Snapshot, Window, WindowId, WriteKind},
     wire::Dialect,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::catalog::Catalogs;
 
@@ -37,19 +37,24 @@ pub struct Asked<'a> {
     /// The body, as text.
     #[serde(default)]
     pub body: Option<String>,
-    /// The body, in base64.
-    #[serde(default)]
-    pub body_b64: Option<String>,
+    /// The body as bytes, written in Base64.
+    #[serde(default, deserialize_with = "from_base64")]
+    pub body_b64: Option<Vec<u8>>,
 }
 
 impl Asked<'_> {
-    fn body_bytes(&self) -> Vec<u8> {
+    fn body_bytes(&self) -> &[u8] {
         match (&self.body, &self.body_b64) {
-            (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(encoded)) => BASE64.decode(encoded).unwrap_or_default(),
-            (None, None) => Vec::new(),
+            (Some(text), _) => text.as_bytes(),
+            (None, Some(bytes)) => bytes,
+            (None, None) => &[],
         }
     }
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let decode = |text: String| Base64::decode_vec(&text).map_err(D::Error::custom);
+    Option::<String>::deserialize(deserializer)?.map(decode).transpose()
 }
 
 /// One value of a header, or several.
@@ -161,14 +166,14 @@ impl Explainer {
         let classified = self.policy.classify(&request);
         let body = asked.body_bytes();
         let classified = match classified.awaits_body {
-            true => self.policy.inspect(&request, classified, &body),
+            true => self.policy.inspect(&request, classified, body),
             false => classified,
         };
         let (rule, kind) = self.basis(&classified);
         let (action, refusal) = match (classified.effect, classified.action) {
             (Effect::Read, _) => ("pass", None),
             (Effect::Write, Action::Allow) => ("allow", None),
-            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified, &body)),
+            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified, body)),
         };
         let (refusal, reply) = refusal.unzip();
         let surface = self.policy.surface_name(classified.surface);

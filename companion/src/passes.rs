@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64ct::{Base64UrlUnpadded as Base64, Encoding as _};
 use ed25519_compact::{KeyPair, Seed};
 use quiesce_policy::{
     pass::{PASS_TYPE, PassClaims, PassHeader},
@@ -103,16 +103,16 @@ impl PassSigner {
         let mut text = Zeroizing::new(String::new());
         handle.read_to_string(&mut text).map_err(file)?;
         let no_key = || PassError::NoKey { path: path.to_owned() };
-        let seed = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| no_key())?);
+        let seed = Zeroizing::new(Base64::decode_vec(text.trim()).map_err(|_| no_key())?);
         let pair = KeyPair::from_seed(Seed::from_slice(&seed).map_err(|_| no_key())?);
         let digest = Sha256::digest(pair.pk.as_ref());
-        let kid = URL_SAFE_NO_PAD.encode(digest.iter().copied().take(9).collect::<Vec<u8>>());
+        let kid = Base64::encode_string(&digest.iter().copied().take(9).collect::<Vec<u8>>());
         Ok(Self { pair, kid, longest })
     }
 
     /// The public key as enforcers are told.
     pub fn public(&self) -> PassKey {
-        PassKey { kid: self.kid.clone(), public_key: URL_SAFE_NO_PAD.encode(self.pair.pk.as_ref()) }
+        PassKey { kid: self.kid.clone(), public_key: Base64::encode_string(self.pair.pk.as_ref()) }
     }
 
     /// Signs a pass for `subject`, for one window or for any.
@@ -132,12 +132,12 @@ impl PassSigner {
         let exp = iat + lifetime.ms() / 1000;
         let header = PassHeader { alg: "EdDSA".to_owned(), kid: self.kid.clone(), typ: PASS_TYPE.to_owned() };
         let claims = PassClaims { sub: subject.to_owned(), iat, exp, jti: jti.clone(), win: window.cloned() };
-        let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
+        let mut token = Base64::encode_string(&serde_json::to_vec(&header)?);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(&claims)?, &mut token);
+        token.push_str(&Base64::encode_string(&serde_json::to_vec(&claims)?));
         let signature = self.pair.sk.sign(token.as_bytes(), None);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        token.push_str(&Base64::encode_string(signature.as_ref()));
         Ok(IssuedPass { token, jti, expires_at: Timestamp::from_unix_ms(exp * 1000) })
     }
 }
@@ -150,7 +150,7 @@ fn create(path: &Path) -> Result<(), PassError> {
     }
     let mut seed = Zeroizing::new([0; SEED_BYTES]);
     getrandom::fill(seed.as_mut_slice())?;
-    let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(seed.as_slice()));
+    let text = Zeroizing::new(Base64::encode_string(seed.as_slice()));
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use quiesce_policy::text_enum;
+use quiesce_policy::{json, text_enum};
 use serde::Deserialize;
 
 /// What an Envoy is told about its part in Quiesce.
@@ -117,7 +117,7 @@ impl PluginConfig {
 
     /// Reads the configuration; the error names the line, the column and what is wrong.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let config: Self = serde_json::from_slice(json).map_err(|err| err.to_string())?;
+        let config: Self = json::from_slice(json).map_err(|err| err.to_string())?;
         if config.companion_cluster.is_empty() {
             return Err("companion_cluster: empty; name the Envoy cluster of the companion".to_owned());
         }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use quiesce_policy::{
-    Latches, Policy, Timestamp,
+    Latches, Policy, Timestamp, json,
     snapshot::{Epoch, Snapshot, WindowId},
 };
 
@@ -152,7 +152,7 @@ impl State {
 }
 
 fn read_snapshot(bytes: &[u8]) -> Result<Policy, String> {
-    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|err| err.to_string())?;
+    let snapshot: Snapshot = json::from_slice(bytes).map_err(|err| err.to_string())?;
     Policy::compile(&snapshot).map_err(|err| err.to_string())
 }
 

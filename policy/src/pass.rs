@@ -3,12 +3,12 @@
 //! A pass is a compact JWS (RFC 7515) signed with Ed25519 (RFC 8037). Its protected header names the
 //! algorithm, the key and the type, and nothing else, so that there is nothing to be confused about.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use base64ct::{Base64UrlUnpadded as Base64, Encoding as _};
 use ed25519_compact::{PublicKey, Signature};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    body::json::{Scanner, Value},
+    json,
     snapshot::{PassKey, WindowId},
     time::Timestamp,
 };
@@ -23,7 +23,8 @@ pub const PASS_TYPE: &str = "quiesce-pass+jwt";
 const MAX_PASS_BYTES: usize = 2048;
 
 /// The protected header of a pass.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PassHeader {
     /// Always `EdDSA`.
     pub alg: String,
@@ -34,7 +35,8 @@ pub struct PassHeader {
 }
 
 /// What a pass says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PassClaims {
     /// Who was given it.
     pub sub: String,
@@ -45,7 +47,7 @@ pub struct PassClaims {
     /// The pass's own id, for the event log.
     pub jti: String,
     /// The only window that it counts in; without one, any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub win: Option<WindowId>,
 }
 
@@ -77,7 +79,7 @@ impl PassKeys {
     /// Reads the keys; the error is the index of one that is no key.
     pub fn read(keys: &[PassKey]) -> Result<Self, usize> {
         let read = |(at, key): (usize, &PassKey)| {
-            let bytes = BASE64.decode(&key.public_key).map_err(|_| at)?;
+            let bytes = Base64::decode_vec(&key.public_key).map_err(|_| at)?;
             Ok((key.kid.clone(), PublicKey::from_slice(&bytes).map_err(|_| at)?))
         };
         keys.iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
@@ -92,8 +94,8 @@ impl PassKeys {
         }
         let (signed, signature) = pass.rsplit_once('.').ok_or(PassError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(PassError::Malformed)?;
-        let header = PassHeader::read(&decode(header)?).ok_or(PassError::Malformed)?;
-        let claims = PassClaims::read(&decode(claims)?).ok_or(PassError::Malformed)?;
+        let header = json::from_slice::<PassHeader>(&decode(header)?).map_err(|_| PassError::Malformed)?;
+        let claims = json::from_slice::<PassClaims>(&decode(claims)?).map_err(|_| PassError::Malformed)?;
         if header.alg != "EdDSA" || header.typ != PASS_TYPE {
             return Err(PassError::Malformed);
         }
@@ -105,7 +107,7 @@ impl PassKeys {
         if claims.win.as_ref().is_some_and(|only| only != window) {
             return Err(PassError::OtherWindow);
         }
-        let signature = BASE64.decode(signature).map_err(|_| PassError::Malformed)?;
+        let signature = Base64::decode_vec(signature).map_err(|_| PassError::Malformed)?;
         let signature = Signature::from_slice(&signature).map_err(|_| PassError::Malformed)?;
         key.verify(signed, &signature).map_err(|_| PassError::Forged)?;
         Ok(claims)
@@ -113,63 +115,7 @@ impl PassKeys {
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, PassError> {
-    BASE64.decode(part).map_err(|_| PassError::Malformed)
-}
-
-// Both are read by hand, strictly, because what serde derives for them is a thirtieth of the filter.
-
-impl PassHeader {
-    fn read(json: &[u8]) -> Option<Self> {
-        let (mut alg, mut kid, mut typ) = (None, None, None);
-        each_member(json, |key, value| {
-            let member = match key {
-                "alg" => &mut alg,
-                "kid" => &mut kid,
-                "typ" => &mut typ,
-                _ => return None,
-            };
-            set(member, text(value)?)
-        })?;
-        Some(Self { alg: alg?, kid: kid?, typ: typ? })
-    }
-}
-
-impl PassClaims {
-    fn read(json: &[u8]) -> Option<Self> {
-        let (mut sub, mut iat, mut exp, mut jti, mut win) = (None, None, None, None, None);
-        each_member(json, |key, value| match key {
-            "sub" => set(&mut sub, text(value)?),
-            "iat" => set(&mut iat, seconds(value)?),
-            "exp" => set(&mut exp, seconds(value)?),
-            "jti" => set(&mut jti, text(value)?),
-            "win" => set(&mut win, text(value)?),
-            _ => None,
-        })?;
-        Some(Self { sub: sub?, iat: iat?, exp: exp?, jti: jti?, win: win.map(WindowId::from) })
-    }
-}
-
-/// Shows every member of an object that is all of `json`.
-fn each_member(json: &[u8], mut each: impl FnMut(&str, Value<'_>) -> Option<()>) -> Option<()> {
-    let mut scanner = Scanner::new(json)?;
-    let mut object = scanner.open(b'{')?;
-    while let Some(key) = scanner.key(&mut object)? {
-        each(&key, scanner.value()?)?;
-    }
-    scanner.finish()
-}
-
-/// Sets a member that may come only once.
-fn set<T>(member: &mut Option<T>, value: T) -> Option<()> {
-    member.replace(value).is_none().then_some(())
-}
-
-fn text(value: Value<'_>) -> Option<String> {
-    if let Value::Text(text) = value { Some(text.into_owned()) } else { None }
-}
-
-fn seconds(value: Value<'_>) -> Option<u64> {
-    if let Value::Number(number) = value { number.parse().ok() } else { None }
+    Base64::decode_vec(part).map_err(|_| PassError::Malformed)
 }
 
 #[cfg(test)]
@@ -182,14 +128,18 @@ mod tests {
 
     fn keys() -> (KeyPair, PassKeys) {
         let pair = KeyPair::from_seed(Seed::new([7; 32]));
-        let public_key = BASE64.encode(*pair.pk);
+        let public_key = Base64::encode_string(&*pair.pk);
         (pair, PassKeys::read(&[PassKey { kid: "k1".to_owned(), public_key }]).unwrap())
     }
 
     fn sign(pair: &KeyPair, header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signed = format!(
+            "{}.{}",
+            Base64::encode_string(header.as_bytes()),
+            Base64::encode_string(claims.as_bytes())
+        );
         let signature = pair.sk.sign(&signed, None);
-        format!("{signed}.{}", BASE64.encode(*signature))
+        format!("{signed}.{}", Base64::encode_string(&*signature))
     }
 
     const HEADER: &str = r#"{"alg":"EdDSA","kid":"k1","typ":"quiesce-pass+jwt"}"#;

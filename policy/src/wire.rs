@@ -3,7 +3,7 @@
 //! What a refusal says is the same problem in all of them; here it is dressed for clients that would
 //! make nothing of a plain HTTP answer, or would take it for the end of their session.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64ct::{Base64, Encoding as _};
 
 use crate::{
     body::json_rpc,
@@ -133,7 +133,7 @@ impl RefusalReply {
         ]);
         let trailers = format!("grpc-status:{status}\r\ngrpc-message:{message}\r\n");
         let frame = framed(0x80, trailers.as_bytes());
-        let body = if text { BASE64.encode(frame).into_bytes() } else { frame };
+        let body = if text { Base64::encode_string(&frame).into_bytes() } else { frame };
         Reply { status: 200, grpc_status: None, headers, body }
     }
 
@@ -202,7 +202,7 @@ impl RefusalReply {
         let delay = field(1, &[&[0x08], varint(retry_after_s).as_slice()].concat());
         let any = [field(1, b"type.googleapis.com/google.rpc.RetryInfo"), field(2, &delay)].concat();
         let code = [&[0x08], varint(u64::from(GRPC_UNAVAILABLE)).as_slice()].concat();
-        BASE64.encode([code, field(2, self.message().as_bytes()), field(3, &any)].concat())
+        Base64::encode_string(&[code, field(2, self.message().as_bytes()), field(3, &any)].concat())
     }
 }
 

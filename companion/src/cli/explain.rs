@@ -89,18 +89,16 @@ fn explain_one(context: &Context, explainer: &Explainer, args: &Args) -> Result<
         headers.insert(name, values);
     }
     let body = args.body.as_deref().map(|body| match body.strip_prefix('@') {
-        Some(file) => {
-            std::fs::read_to_string(file).map_err(|error| bad(format!("cannot read {file}: {error}")))
-        }
-        None => Ok(body.to_owned()),
+        Some(file) => std::fs::read(file).map_err(|error| bad(format!("cannot read {file}: {error}"))),
+        None => Ok(body.as_bytes().to_vec()),
     });
     let asked = Asked {
         method: method.into(),
         path: path.into(),
         host,
         headers,
-        body: body.transpose()?,
-        body_b64: None,
+        body: None,
+        body_b64: body.transpose()?,
     };
     let explanation = explainer.explain(&asked);
     show(context, &explanation);

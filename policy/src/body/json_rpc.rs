@@ -3,13 +3,12 @@
 //! <https://www.jsonrpc.org/specification>. The origin reads the body again, with a parser nobody here
 //! knows; so a body counts only where every parser must come to the same calls, and is [`Doubt`] else.
 
-mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
-use scan::{Scanner, Text, Value};
+use crate::json::{Fault, Scanner, Text, Value};
 
 /// Messages of one batch, at most.
 const MAX_MESSAGES: usize = 1000;
@@ -43,25 +42,13 @@ pub struct Call<'a> {
 /// Why a body may be read in more than one way, or in none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// It is no JSON as RFC 8259 has it.
-    NotJson,
-    /// It is no UTF-8.
-    NotUtf8,
-    /// It starts with a byte order mark, which some parsers skip.
-    ByteOrderMark,
-    /// Something follows the JSON.
-    TrailingText,
-    /// Half of a surrogate pair is escaped in it.
-    LoneSurrogate,
-    /// A key, method or name has a NUL in it.
+    /// It is no JSON, or may be other JSON to others.
+    Json(Fault),
+    /// A method or name has a NUL in it.
     Nul,
-    /// An object has a key twice: some parsers take the first, some the last.
-    DuplicateKey,
     /// A key that matters is written in another case or form, which some parsers match all the same.
     KeyInAnotherCase,
-    /// It is nested too deep.
-    TooDeep,
-    /// A batch has too many messages or an object too many members.
+    /// A batch has too many messages.
     TooMany,
     /// A batch is empty.
     EmptyBatch,
@@ -77,12 +64,18 @@ pub enum Doubt {
     BadId,
 }
 
+impl From<Fault> for Doubt {
+    fn from(fault: Fault) -> Self {
+        Self::Json(fault)
+    }
+}
+
 /// Reads the messages of a body, of which a batch has several, in order.
 pub fn read(body: &[u8]) -> Result<Vec<Message<'_>>, Doubt> {
     let mut scanner = Scanner::new(body)?;
     let mut messages = Vec::new();
     if scanner.peek() == Some(b'[') {
-        let mut batch = scanner.open()?;
+        let mut batch = scanner.open(b'[')?;
         while scanner.has_next(&mut batch, b']')? {
             if messages.len() == MAX_MESSAGES {
                 return Err(Doubt::TooMany);
@@ -103,12 +96,12 @@ pub fn id_of(body: &[u8]) -> Option<&[u8]> {
     if scanner.peek() != Some(b'{') {
         return None;
     }
-    let mut object = scanner.open().ok()?;
+    let mut object = scanner.open(b'{').ok()?;
     let (mut id, mut has_method) = (None, false);
     while let Some(key) = scanner.key(&mut object).ok()? {
         let (value, raw) = scanner.raw_value().ok()?;
         match (key.raw, value) {
-            ("id", Value::Text(_) | Value::Number) => id = Some(raw),
+            ("id", Value::Text(_) | Value::Number(_)) => id = Some(raw),
             ("method", _) => has_method = true,
             ("result" | "error", _) => return None,
             _ if key.resembles("id") => return None,
@@ -124,7 +117,7 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Doubt> {
         scanner.value()?;
         return Err(Doubt::NotAMessage);
     }
-    let mut object = scanner.open()?;
+    let mut object = scanner.open(b'{')?;
     let (mut has_version, mut outcomes) = (false, 0);
     let (mut method, mut name, mut id) = (None, None, None);
     while let Some(key) = scanner.key(&mut object)? {
@@ -145,7 +138,7 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Doubt> {
             // `null` is against the specification, but has nothing in it to be seen by another.
             ("params", Value::Array | Value::Null) => {}
             ("params", _) => return Err(Doubt::ParamsNotStructured),
-            ("id", Value::Text(_) | Value::Number | Value::Null) => id = Some(raw),
+            ("id", Value::Text(_) | Value::Number(_) | Value::Null) => id = Some(raw),
             ("id", _) => return Err(Doubt::BadId),
             ("result" | "error", _) => outcomes += 1,
             _ => {}
@@ -163,7 +156,7 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Doubt> {
 
 /// The string `name` among the parameters that start here.
 fn name_in<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Cow<'a, str>>, Doubt> {
-    let mut object = scanner.open()?;
+    let mut object = scanner.open(b'{')?;
     let mut name = None;
     while let Some(key) = scanner.key(&mut object)? {
         let value = scanner.value()?;

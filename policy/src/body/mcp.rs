@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64ct::{Base64, Encoding as _};
 
 /// What a method does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn effect(method: &str) -> MethodEffect {
 pub fn header_value(value: &[u8]) -> Option<Cow<'_, str>> {
     if value.starts_with(b"=?") {
         let encoded = value.strip_prefix(b"=?base64?")?.strip_suffix(b"?=")?;
-        let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
+        let decoded = String::from_utf8(Base64::decode_vec(std::str::from_utf8(encoded).ok()?).ok()?).ok()?;
         return (!decoded.is_empty() && !decoded.contains('\0')).then_some(Cow::Owned(decoded));
     }
     // Spaces around a value get lost on the way, so that such a value is sent encoded.

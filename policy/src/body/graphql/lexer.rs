@@ -3,7 +3,7 @@
 //! Stricter than the specification wherever a lexer in use is known to find other tokens, because
 //! what one takes for text another may take for an operation.
 
-use crate::body::json::{escape, hex, number_bytes};
+use crate::json::{escape, hex, number_bytes};
 
 /// More tokens than this are not read. GraphQL Java's default limit is the same.
 const MAX_TOKENS: u32 = 15_000;
@@ -118,7 +118,7 @@ fn string_bytes(text: &[u8]) -> Option<usize> {
                 char::from_u32(hex(braced.get(..digits)?)?)?;
                 digits + 4
             }
-            [b'\\', escaped @ ..] => 1 + escape(escaped)?.1,
+            [b'\\', escaped @ ..] => 1 + escape(escaped).ok()?.1,
             [_, ..] => 1,
             [] => return None,
         };

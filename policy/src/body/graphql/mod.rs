@@ -18,6 +18,8 @@ mod tests;
 pub use multipart::read_multipart;
 pub use request::{names_request, read_graphql, read_json, read_query_string};
 
+use crate::json::Fault;
+
 /// An operation of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation<'a> {
@@ -59,6 +61,12 @@ pub enum Doubt {
         /// The name or hash by which it does. The operation may be any of that document's.
         id: String,
     },
+}
+
+impl From<Fault> for Doubt {
+    fn from(_: Fault) -> Self {
+        Self::Request
+    }
 }
 
 /// The operations of an executable document, in their order. A document of fragments alone has none.

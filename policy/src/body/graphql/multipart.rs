@@ -5,11 +5,13 @@
 //! around the parts, no quoted boundary, no charset but UTF-8, no folded, unknown or repeated header,
 //! and the boundary stands nowhere but between parts.
 
+use std::collections::BTreeMap;
+
 use super::{
     Doubt,
     request::{names_request, read_json},
 };
-use crate::body::json::{Scanner, Value};
+use crate::json;
 
 /// Longer boundaries are not allowed (RFC 2046, section 5.1.1); bytes.
 const MAX_BOUNDARY_BYTES: usize = 70;
@@ -136,20 +138,14 @@ fn is_plain_type(content_type: Option<&[u8]>, is_file: bool) -> bool {
 
 /// Sees to it that files go into variables only, and not where the document is.
 fn check_map(content: &[u8]) -> Option<()> {
-    let mut scanner = Scanner::new(content)?;
-    let mut map = scanner.open(b'{')?;
-    while scanner.key(&mut map)?.is_some() {
-        let mut paths = scanner.open(b'[')?;
-        while scanner.has_next(&mut paths, b']')? {
-            let Value::Text(path) = scanner.value()? else { return None };
-            // In a batch, after the number of the request.
-            let digits = path.bytes().take_while(u8::is_ascii_digit).count();
-            let numbered =
-                if digits > 0 { path.as_bytes().get(digits..)?.strip_prefix(b".")? } else { path.as_bytes() };
-            numbered.strip_prefix(b"variables.")?;
-        }
-    }
-    scanner.finish()
+    let map: BTreeMap<String, Vec<String>> = json::from_slice(content).ok()?;
+    let is_variable = |path: &String| {
+        // In a batch, after the number of the request.
+        let numbered = path.trim_start_matches(|c: char| c.is_ascii_digit());
+        let path = if numbered.len() < path.len() { numbered.strip_prefix('.') } else { Some(numbered) };
+        path.is_some_and(|path| path.starts_with("variables."))
+    };
+    map.values().flatten().all(is_variable).then_some(())
 }
 
 /// What follows a prefix, which is in lower case here and in any case there.

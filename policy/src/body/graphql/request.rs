@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::{Doubt, effect_of};
 use crate::{
-    body::json::{Scanner, Value},
+    json::{Scanner, Value},
     query,
 };
 
@@ -19,12 +19,12 @@ const PARAMETERS: [&str; 8] =
 
 /// Whether a body in JSON, a request or a batch of them, only reads.
 pub fn read_json(body: &[u8]) -> Result<bool, Doubt> {
-    let mut scanner = Scanner::new(body).ok_or(Doubt::Request)?;
+    let mut scanner = Scanner::new(body)?;
     if scanner.peek() == Some(b'[') {
         return read_batch(&mut scanner);
     }
-    let request = Request::read(&mut scanner).ok_or(Doubt::Request)?;
-    scanner.finish().ok_or(Doubt::Request)?;
+    let request = Request::read(&mut scanner)?;
+    scanner.finish()?;
     request.only_reads()
 }
 
@@ -36,7 +36,7 @@ pub fn read_graphql(body: &[u8]) -> Result<bool, Doubt> {
 
 /// Whether the request in a query string only reads.
 pub fn read_query_string(query: &[u8]) -> Result<bool, Doubt> {
-    Request::from_query_string(query).ok_or(Doubt::Request)?.only_reads()
+    Request::from_query_string(query)?.only_reads()
 }
 
 /// Whether a query string has parameters of a request. Beside a body they are doubt: servers are in
@@ -46,18 +46,17 @@ pub fn names_request(query: &[u8]) -> bool {
 }
 
 fn read_batch(scanner: &mut Scanner<'_>) -> Result<bool, Doubt> {
-    let mut batch = scanner.open(b'[').ok_or(Doubt::Request)?;
+    let mut batch = scanner.open(b'[')?;
     let (mut is_empty, mut is_read) = (true, true);
-    while scanner.has_next(&mut batch, b']').ok_or(Doubt::Request)? {
-        let request = Request::read(scanner).ok_or(Doubt::Request)?;
-        is_read &= request.only_reads().map_err(|doubt| match doubt {
+    while scanner.has_next(&mut batch, b']')? {
+        is_read &= Request::read(scanner)?.only_reads().map_err(|doubt| match doubt {
             // One id does not tell what the others are.
             Doubt::Persisted { .. } => Doubt::Request,
             doubt => doubt,
         })?;
         is_empty = false;
     }
-    scanner.finish().ok_or(Doubt::Request)?;
+    scanner.finish()?;
     if is_empty { Err(Doubt::Request) } else { Ok(is_read) }
 }
 
@@ -72,34 +71,36 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn read(scanner: &mut Scanner<'a>) -> Option<Self> {
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Doubt> {
         let mut request = Self::default();
         let mut object = scanner.open(b'{')?;
         while let Some(key) = scanner.key(&mut object)? {
-            match request.parameter(&key)? {
+            match request.parameter(&key.decoded())? {
                 // What they are, does not change what runs.
-                "variables" => drop(scanner.value()?),
+                "variables" => {
+                    scanner.value()?;
+                }
                 "extensions" if scanner.peek() == Some(b'{') => request.read_extensions(scanner)?,
                 parameter => match scanner.value()? {
-                    Value::Text(text) => request.set(parameter, text)?,
+                    Value::Text(text) => request.set(parameter, text.decoded())?,
                     Value::Null => {}
-                    Value::Number(_) | Value::Other => return None,
+                    _ => return Err(Doubt::Request),
                 },
             }
         }
-        Some(request)
+        Ok(request)
     }
 
-    fn from_query_string(query: &[u8]) -> Option<Self> {
+    fn from_query_string(query: &[u8]) -> Result<Self, Doubt> {
         // Some servers separate by semicolons too. What may not stand in a query, may be cut or read in
         // some other encoding than UTF-8.
         if !query.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b'#')) {
-            return None;
+            return Err(Doubt::Request);
         }
         let mut request = Self::default();
         for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
-            let (key, value) = (parts.next()?, parts.next()?);
+            let (Some(key), Some(value)) = (parts.next(), parts.next()) else { return Err(Doubt::Request) };
             match request.parameter(&decode(key)?)? {
                 "variables" => {}
                 "extensions" => {
@@ -116,34 +117,35 @@ impl<'a> Request<'a> {
                 parameter => request.set(parameter, Cow::Owned(decode(value)?))?,
             }
         }
-        Some(request)
+        Ok(request)
     }
 
     /// The parameter of this name, if it is one and was not there before.
-    fn parameter(&mut self, name: &str) -> Option<&'static str> {
-        let at = PARAMETERS.iter().position(|parameter| *parameter == name)?;
+    fn parameter(&mut self, name: &str) -> Result<&'static str, Doubt> {
+        let at = PARAMETERS.iter().position(|parameter| *parameter == name).ok_or(Doubt::Request)?;
         let bit = 1 << at;
         let is_new = self.seen & bit == 0;
         self.seen |= bit;
-        PARAMETERS.get(at).copied().filter(|_| is_new)
+        PARAMETERS.get(at).copied().filter(|_| is_new).ok_or(Doubt::Request)
     }
 
-    fn set(&mut self, parameter: &str, value: Cow<'a, str>) -> Option<()> {
+    fn set(&mut self, parameter: &str, value: Cow<'a, str>) -> Result<(), Doubt> {
         let place = match parameter {
             "query" => &mut self.document,
             "operationName" => &mut self.operation_name,
             // Some servers take a text for the JSON in it.
-            "extensions" => return None,
-            _ if value.is_empty() => return None,
+            "extensions" => return Err(Doubt::Request),
+            _ if value.is_empty() => return Err(Doubt::Request),
             _ => &mut self.persisted,
         };
         // Which one of several ids counts, is anybody's guess.
-        place.replace(value).is_none().then_some(())
+        if place.replace(value).is_none() { Ok(()) } else { Err(Doubt::Request) }
     }
 
-    fn read_extensions(&mut self, scanner: &mut Scanner<'a>) -> Option<()> {
+    fn read_extensions(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Doubt> {
         let mut object = scanner.open(b'{')?;
         while let Some(key) = scanner.key(&mut object)? {
+            let key = key.decoded();
             if key == "persistedQuery" {
                 self.read_persisted(scanner)?;
                 continue;
@@ -151,24 +153,24 @@ impl<'a> Request<'a> {
             // The same name in a spelling that some servers take for it.
             let mut parts = key.as_bytes().windows(9);
             if !key.is_ascii() || parts.any(|part| part.eq_ignore_ascii_case(b"persisted")) {
-                return None;
+                return Err(Doubt::Request);
             }
             scanner.value()?;
         }
-        Some(())
+        Ok(())
     }
 
-    fn read_persisted(&mut self, scanner: &mut Scanner<'a>) -> Option<()> {
+    fn read_persisted(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Doubt> {
         let mut object = scanner.open(b'{')?;
         let mut hash = None;
         while let Some(key) = scanner.key(&mut object)? {
-            match (&*key, scanner.value()?) {
-                ("sha256Hash", Value::Text(text)) if hash.is_none() => hash = Some(text),
+            match (&*key.decoded(), scanner.value()?) {
+                ("sha256Hash", Value::Text(text)) => hash = Some(text),
                 ("version", Value::Number(_)) => {}
-                _ => return None,
+                _ => return Err(Doubt::Request),
             }
         }
-        self.set("id", hash?)
+        self.set("id", hash.ok_or(Doubt::Request)?.decoded())
     }
 
     fn only_reads(self) -> Result<bool, Doubt> {
@@ -184,8 +186,11 @@ impl<'a> Request<'a> {
 }
 
 /// Decodes a key or value of a query string.
-fn decode(raw: &[u8]) -> Option<String> {
-    let decoded = query::decoded(raw)?;
+fn decode(raw: &[u8]) -> Result<String, Doubt> {
+    let decoded = query::decoded(raw).ok_or(Doubt::Request)?;
     // To those who decode twice, a percent sign starts another escape.
-    String::from_utf8(decoded.into_owned()).ok().filter(|text| !text.as_bytes().contains(&b'%'))
+    String::from_utf8(decoded.into_owned())
+        .ok()
+        .filter(|text| !text.as_bytes().contains(&b'%'))
+        .ok_or(Doubt::Request)
 }

@@ -21,17 +21,22 @@ fn message(members: &str) -> String {
 fn an_attack_is_doubt_and_its_benign_twin_is_read() {
     let list = r#""id":1,"method":"tools/list""#;
     for (attack, doubt, twin, called) in [
-        (r#""method":"a","method":"b""#, Doubt::DuplicateKey, r#""method":"a","x":"b""#, "a"),
-        (r#""method":"a","m\u0065thod":"b""#, Doubt::DuplicateKey, r#""method":"a","m\u0065":"b""#, "a"),
+        (r#""method":"a","method":"b""#, Doubt::Json(Fault::DuplicateKey), r#""method":"a","x":"b""#, "a"),
+        (
+            r#""method":"a","m\u0065thod":"b""#,
+            Doubt::Json(Fault::DuplicateKey),
+            r#""method":"a","m\u0065":"b""#,
+            "a",
+        ),
         (
             r#""method":"a","params":{"name":"b","name":"c"}"#,
-            Doubt::DuplicateKey,
+            Doubt::Json(Fault::DuplicateKey),
             r#""method":"a","params":{"name":"b","title":"c"}"#,
             "a b",
         ),
         (
             r#""method":"a","params":{"x":[{"y":1,"\u0079":2}]}"#,
-            Doubt::DuplicateKey,
+            Doubt::Json(Fault::DuplicateKey),
             r#""method":"a","params":{"x":[{"y":1},{"y":2,"Y":3}],"y":{}}"#,
             "a",
         ),
@@ -60,7 +65,12 @@ fn an_attack_is_doubt_and_its_benign_twin_is_read() {
             r#""method":"a","params":{"name":"\u0062"}"#,
             "a b",
         ),
-        (r#""method":"a","method\u0000b":"c""#, Doubt::Nul, r#""method":"a","b":"\u0000c""#, "a"),
+        (
+            r#""method":"a","method\u0000b":"c""#,
+            Doubt::Json(Fault::NulInKey),
+            r#""method":"a","b":"\u0000c""#,
+            "a",
+        ),
         (r#""method":"tools/call\u0000""#, Doubt::Nul, r#""method":"tools\u002fcall""#, "tools/call"),
         (
             r#""method":"a","params":{"name":"b\u0000c"}"#,
@@ -68,9 +78,14 @@ fn an_attack_is_doubt_and_its_benign_twin_is_read() {
             r#""method":"a","params":{"name":"b\/c"}"#,
             "a b/c",
         ),
-        (r#""method":"\ud83d""#, Doubt::LoneSurrogate, r#""method":"\ud83d\uDE00""#, "😀"),
-        (r#""method":"\ude00\ud83d""#, Doubt::LoneSurrogate, r#""method":"\u00e9""#, "é"),
-        (r#""method":"a","x":"\ud83d\u0061""#, Doubt::LoneSurrogate, r#""method":"a","x":"\\ud83d""#, "a"),
+        (r#""method":"\ud83d""#, Doubt::Json(Fault::LoneSurrogate), r#""method":"\ud83d\uDE00""#, "😀"),
+        (r#""method":"\ude00\ud83d""#, Doubt::Json(Fault::LoneSurrogate), r#""method":"\u00e9""#, "é"),
+        (
+            r#""method":"a","x":"\ud83d\u0061""#,
+            Doubt::Json(Fault::LoneSurrogate),
+            r#""method":"a","x":"\\ud83d""#,
+            "a",
+        ),
         (r#""method":["a"]"#, Doubt::MethodNotText, r#""method":"[a]""#, "[a]"),
         (r#""method":null"#, Doubt::MethodNotText, r#""method":"null""#, "null"),
         (r#""id":1"#, Doubt::NotAMessage, r#""id":1,"result":{}"#, "answer"),
@@ -81,33 +96,43 @@ fn an_attack_is_doubt_and_its_benign_twin_is_read() {
         (r#""method":"a","id":true"#, Doubt::BadId, r#""method":"a","id":null"#, "a"),
         (r#""method":"a","params":"{}""#, Doubt::ParamsNotStructured, r#""method":"a","params":["{}"]"#, "a"),
         (r#""method":"a","params":1"#, Doubt::ParamsNotStructured, r#""method":"a","params":null"#, "a"),
-        (r#""method":"a",/*"x":1"#, Doubt::NotJson, r#""method":"a","/*x":1"#, "a"),
-        (r#""method":"a","#, Doubt::NotJson, r#""method":"a" "#, "a"),
-        (r#""method":"a","x":[1,]"#, Doubt::NotJson, r#""method":"a","x":[1, [ ],{ }]"#, "a"),
-        (r#""method":"a","x":[,1]"#, Doubt::NotJson, r#""method":"a","x":[0,1]"#, "a"),
-        (r#""method":"a",'x':1"#, Doubt::NotJson, r#""method":"a","'x'":1"#, "a"),
-        (r#""method":"a",x:1"#, Doubt::NotJson, r#""method":"a","x" : 1"#, "a"),
-        (r#""method":"a\x41""#, Doubt::NotJson, r#""method":"a\u0041""#, "aA"),
-        (r#""method":"a\u+041""#, Doubt::NotJson, r#""method":"a\t""#, "a\t"),
-        (r#""method":"a\é""#, Doubt::NotJson, r#""method":"aé""#, "aé"),
-        ("\"method\":\"a\nb\"", Doubt::NotJson, "\"method\"\n\t:\r\"a\"", "a"),
-        ("\"method\":\"a\",\u{a0}\"x\":1", Doubt::NotJson, "\"method\":\"a\",\"x\":\"\u{a0}\u{7f}\"", "a"),
-        (r#""method":"a","x":NaN"#, Doubt::NotJson, r#""method":"a","x":null"#, "a"),
-        (r#""method":"a","x":True"#, Doubt::NotJson, r#""method":"a","x":[true,false]"#, "a"),
-        (r#""method":"a","x":-Infinity"#, Doubt::NotJson, r#""method":"a","x":-0.50E+03"#, "a"),
-        (r#""method":"a","x":01"#, Doubt::NotJson, r#""method":"a","x":10"#, "a"),
-        (r#""method":"a","x":1."#, Doubt::NotJson, r#""method":"a","x":1.0"#, "a"),
-        (r#""method":"a","x":.1"#, Doubt::NotJson, r#""method":"a","x":0.1"#, "a"),
-        (r#""method":"a","x":+1"#, Doubt::NotJson, r#""method":"a","x":-1"#, "a"),
-        (r#""method":"a","x":0x1"#, Doubt::NotJson, r#""method":"a","x":0e1"#, "a"),
-        (r#""method":"a","x":1e"#, Doubt::NotJson, r#""method":"a","x":1e-1"#, "a"),
-        (r#""method":"a"}{"method":"b""#, Doubt::TrailingText, r#""method":"a","x":{"method":"b"}"#, "a"),
-        (r#""method":"tools/list"}//"#, Doubt::TrailingText, list, "tools/list"),
+        (r#""method":"a",/*"x":1"#, Doubt::Json(Fault::NotJson), r#""method":"a","/*x":1"#, "a"),
+        (r#""method":"a","#, Doubt::Json(Fault::NotJson), r#""method":"a" "#, "a"),
+        (r#""method":"a","x":[1,]"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":[1, [ ],{ }]"#, "a"),
+        (r#""method":"a","x":[,1]"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":[0,1]"#, "a"),
+        (r#""method":"a",'x':1"#, Doubt::Json(Fault::NotJson), r#""method":"a","'x'":1"#, "a"),
+        (r#""method":"a",x:1"#, Doubt::Json(Fault::NotJson), r#""method":"a","x" : 1"#, "a"),
+        (r#""method":"a\x41""#, Doubt::Json(Fault::NotJson), r#""method":"a\u0041""#, "aA"),
+        (r#""method":"a\u+041""#, Doubt::Json(Fault::NotJson), r#""method":"a\t""#, "a\t"),
+        (r#""method":"a\é""#, Doubt::Json(Fault::NotJson), r#""method":"aé""#, "aé"),
+        ("\"method\":\"a\nb\"", Doubt::Json(Fault::NotJson), "\"method\"\n\t:\r\"a\"", "a"),
+        (
+            "\"method\":\"a\",\u{a0}\"x\":1",
+            Doubt::Json(Fault::NotJson),
+            "\"method\":\"a\",\"x\":\"\u{a0}\u{7f}\"",
+            "a",
+        ),
+        (r#""method":"a","x":NaN"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":null"#, "a"),
+        (r#""method":"a","x":True"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":[true,false]"#, "a"),
+        (r#""method":"a","x":-Infinity"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":-0.50E+03"#, "a"),
+        (r#""method":"a","x":01"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":10"#, "a"),
+        (r#""method":"a","x":1."#, Doubt::Json(Fault::NotJson), r#""method":"a","x":1.0"#, "a"),
+        (r#""method":"a","x":.1"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":0.1"#, "a"),
+        (r#""method":"a","x":+1"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":-1"#, "a"),
+        (r#""method":"a","x":0x1"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":0e1"#, "a"),
+        (r#""method":"a","x":1e"#, Doubt::Json(Fault::NotJson), r#""method":"a","x":1e-1"#, "a"),
+        (
+            r#""method":"a"}{"method":"b""#,
+            Doubt::Json(Fault::TrailingText),
+            r#""method":"a","x":{"method":"b"}"#,
+            "a",
+        ),
+        (r#""method":"tools/list"}//"#, Doubt::Json(Fault::TrailingText), list, "tools/list"),
     ] {
         assert_eq!(calls(message(attack).as_bytes()), Err(doubt), "{attack}");
         assert_eq!(calls(message(twin).as_bytes()), Ok(vec![called.to_owned()]), "{twin}");
         // No place in a batch makes a difference; but behind one message of it nothing trails.
-        if doubt != Doubt::TrailingText {
+        if doubt != Doubt::Json(Fault::TrailingText) {
             let batch = format!(" [ {} , {} ] ", message(list), message(attack));
             assert_eq!(calls(batch.as_bytes()), Err(doubt), "{batch}");
         }
@@ -120,21 +145,21 @@ fn an_attack_is_doubt_and_its_benign_twin_is_read() {
 fn a_body_that_is_no_message_is_doubt() {
     let ping = message(r#""method":"ping""#);
     for (body, doubt) in [
-        ("", Doubt::NotJson),
-        ("  ", Doubt::NotJson),
-        ("{", Doubt::NotJson),
-        (r#"{"jsonrpc":"2.0","method":"tools/li"#, Doubt::NotJson),
-        (r#"{"jsonrpc":"2.0","method":"a\"#, Doubt::NotJson),
+        ("", Doubt::Json(Fault::NotJson)),
+        ("  ", Doubt::Json(Fault::NotJson)),
+        ("{", Doubt::Json(Fault::NotJson)),
+        (r#"{"jsonrpc":"2.0","method":"tools/li"#, Doubt::Json(Fault::NotJson)),
+        (r#"{"jsonrpc":"2.0","method":"a\"#, Doubt::Json(Fault::NotJson)),
         ("[]", Doubt::EmptyBatch),
         ("[[]]", Doubt::NotAMessage),
         ("\"ping\"", Doubt::NotAMessage),
         ("5", Doubt::NotAMessage),
-        ("ping", Doubt::NotJson),
-        (&format!("\u{feff}{ping}"), Doubt::ByteOrderMark),
-        (&format!("{ping}\0"), Doubt::TrailingText),
-        (&format!("{ping}\n{ping}"), Doubt::TrailingText),
-        (&format!("[{ping} {ping}]"), Doubt::NotJson),
-        (&format!("[{ping},]"), Doubt::NotJson),
+        ("ping", Doubt::Json(Fault::NotJson)),
+        (&format!("\u{feff}{ping}"), Doubt::Json(Fault::ByteOrderMark)),
+        (&format!("{ping}\0"), Doubt::Json(Fault::TrailingText)),
+        (&format!("{ping}\n{ping}"), Doubt::Json(Fault::TrailingText)),
+        (&format!("[{ping} {ping}]"), Doubt::Json(Fault::NotJson)),
+        (&format!("[{ping},]"), Doubt::Json(Fault::NotJson)),
         (&format!("[{ping},[{ping}]]"), Doubt::NotAMessage),
         (r#"{"method":"a"}"#, Doubt::MissingVersion),
         (r#"{"jsonrpc":"1.0","method":"a"}"#, Doubt::MissingVersion),
@@ -143,9 +168,12 @@ fn a_body_that_is_no_message_is_doubt() {
         assert_eq!(read(body.as_bytes()), Err(doubt), "{body}");
     }
     let utf16: Vec<u8> = ping.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(read(&utf16), Err(Doubt::NotJson));
+    assert_eq!(read(&utf16), Err(Doubt::Json(Fault::NotJson)));
     // An overlong `/`.
-    assert_eq!(read(b"{\"jsonrpc\":\"2.0\",\"method\":\"tools\xc0\xafcall\"}"), Err(Doubt::NotUtf8));
+    assert_eq!(
+        read(b"{\"jsonrpc\":\"2.0\",\"method\":\"tools\xc0\xafcall\"}"),
+        Err(Doubt::Json(Fault::NotUtf8))
+    );
 }
 
 #[test]
@@ -153,15 +181,15 @@ fn depth_and_numbers_are_bounded() {
     let nested =
         |depth: usize| message(&format!(r#""method":"a","x":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
     assert!(read(nested(63).as_bytes()).is_ok());
-    assert_eq!(read(nested(64).as_bytes()), Err(Doubt::TooDeep));
-    assert_eq!(read("[".repeat(1 << 20).as_bytes()), Err(Doubt::TooDeep));
+    assert_eq!(read(nested(64).as_bytes()), Err(Doubt::Json(Fault::TooDeep)));
+    assert_eq!(read("[".repeat(1 << 20).as_bytes()), Err(Doubt::Json(Fault::TooDeep)));
 
     let members = |count: usize| {
         let members: Vec<_> = (0..count).map(|number| format!(r#""{number}":0"#)).collect();
         message(&format!(r#""method":"a","x":{{{}}}"#, members.join(",")))
     };
     assert!(read(members(256).as_bytes()).is_ok());
-    assert_eq!(read(members(257).as_bytes()), Err(Doubt::TooMany));
+    assert_eq!(read(members(257).as_bytes()), Err(Doubt::Json(Fault::TooMany)));
 
     let batch = |count: usize| format!("[{}]", vec![message(r#""method":"a""#); count].join(","));
     assert_eq!(read(batch(1000).as_bytes()).map(|messages| messages.len()), Ok(1000));

@@ -1,0 +1,203 @@
+//! What is JSON and what is not, and what comes of it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::snapshot::Snapshot;
+
+fn is_json(text: &str) -> bool {
+    let read = |mut scanner: Scanner<'_>| scanner.value().and_then(|_| scanner.finish());
+    Scanner::new(text.as_bytes()).and_then(read).is_ok()
+}
+
+#[test]
+fn takes_json_and_nothing_else() {
+    for text in [
+        "{}",
+        "[]",
+        " [ ] ",
+        "\"\"",
+        "0",
+        "-0",
+        "-1.5e+10",
+        "1E5",
+        "true",
+        "false",
+        "null",
+        r#"{"a":[1,{"b":null}],"":"\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t"}"#,
+        "[[],{},[{}]]",
+        "\r\n\t 1",
+    ] {
+        assert!(is_json(text), "{text}");
+    }
+    for text in [
+        "",
+        " ",
+        "{",
+        "[",
+        "{]",
+        "[}",
+        "[,]",
+        "[1,]",
+        "{\"a\":1,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{a:1}",
+        "{1:1}",
+        "[1 2]",
+        "{\"a\":1 \"b\":2}",
+        "'a'",
+        "\"a",
+        "\"\\x\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\\u00g0\"",
+        "\"\\u+041\"",
+        "\"\n\"",
+        "\"\u{0}\"",
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":1,\"\\u0061\":1}",
+        "{\"\\u0000\":1}",
+        "01",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "-",
+        "NaN",
+        "Infinity",
+        "0x1",
+        "True",
+        "nul",
+        "nulll",
+        "1 2",
+        "{} {}",
+        "[] x",
+        "// c\n1",
+        "1 /* c */",
+        "\u{feff}1",
+        "\u{a0}1",
+        "]",
+        "}",
+        ",",
+    ] {
+        assert!(!is_json(text), "{text}");
+    }
+}
+
+#[test]
+fn unescapes_keys_and_strings() {
+    let mut scanner = Scanner::new(r#"{"\u0071uery" : "a\ud83d\ude00b\n"}"#.as_bytes()).unwrap();
+    let mut object = scanner.open(b'{').unwrap();
+    assert_eq!(scanner.key(&mut object).unwrap().unwrap().decoded(), "query");
+    assert!(matches!(scanner.value(), Ok(Value::Text(text)) if text.decoded() == "a😀b\n"));
+    assert!(scanner.key(&mut object).unwrap().is_none());
+    assert_eq!(scanner.finish(), Ok(()));
+}
+
+#[test]
+fn depth_is_bounded() {
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    assert!(is_json(&nested(64)));
+    assert!(!is_json(&nested(65)));
+}
+
+#[test]
+fn a_key_resembles_what_a_forgiving_parser_takes_it_for() {
+    let resembles = |raw, name| Text { raw, has_escapes: true, has_nul: false }.resembles(name);
+    for raw in ["risk", "RISK", "RiſK", "r\u{131}sk", "rİs\u{212a}", r"ri\u017F\u212a", "_ri-sk", "ri sk"] {
+        assert!(resembles(raw, "risk"), "{raw}");
+    }
+    for raw in ["", "ris", "risks", "rísk", "brisk"] {
+        assert!(!resembles(raw, "risk"), "{raw}");
+    }
+}
+
+/// Something of every type that snapshots and configurations have.
+#[derive(Clone, Debug, PartialEq, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+struct Everything {
+    text: String,
+    #[serde(default)]
+    number: u16,
+    is_true: Option<bool>,
+    #[serde(default)]
+    list: Vec<Everything>,
+    #[serde(default)]
+    map: BTreeMap<String, u64>,
+}
+
+#[test]
+fn errors_name_what_is_wrong_and_where() {
+    for (json, error) in [
+        ("", "the end where struct Everything should be at line 1 column 1"),
+        ("[]", "an array where struct Everything should be at line 1 column 1"),
+        ("{\"text\":\"a\"", "this is not JSON at line 1 column 12"),
+        ("{\n  \"text\": 1}", "a number where a string should be at line 2 column 11"),
+        ("{\"text\":\"a\",\"number\":-1}", "a number where u16 should be at line 1 column 22"),
+        ("{\"text\":\"a\",\"number\":1.0}", "a number where u16 should be at line 1 column 22"),
+        ("{\"text\":\"a\",\"number\":65536}", "65536 where u16 should be at line 1 column 27"),
+        ("{\"text\":\"a\",\"is_true\":{}}", "an object where a boolean should be at line 1 column 23"),
+        ("{}", "missing field `text` at line 1 column 3"),
+        ("{\"text\":\"a\",\"text\":\"b\"}", "this key is there twice at line 1 column 19"),
+        (
+            "{\"texts\":\"a\"}",
+            "unknown field `texts`, expected one of `text`, `number`, `is_true`, `list`, `map` at line 1 column 10",
+        ),
+        ("{\"text\":\"a\"} x", "something follows the value at line 1 column 14"),
+        ("\u{feff}{}", "there is a byte order mark at line 1 column 1"),
+    ] {
+        assert_eq!(from_slice::<Everything>(json.as_bytes()).unwrap_err().to_string(), error, "{json}");
+    }
+}
+
+fn everything() -> impl Strategy<Value = Everything> {
+    let text = prop_oneof!["[a-c\\\\\"/\n\u{0}\u{e9}\u{1f600}]{0,6}", any::<String>()];
+    let leaf = (text, any::<u16>(), any::<Option<bool>>()).prop_map(|(text, number, is_true)| Everything {
+        text,
+        number,
+        is_true,
+        list: Vec::new(),
+        map: BTreeMap::new(),
+    });
+    let keys = prop::collection::btree_map("[a-z\"\u{e9}]{0,4}", any::<u64>(), 0..4);
+    leaf.prop_recursive(3, 16, 4, move |inner| {
+        (inner.clone(), prop::collection::vec(inner, 0..4), keys.clone())
+            .prop_map(|(outer, list, map)| Everything { list, map, ..outer })
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_serde_json_writes_is_read_as_it_was(value in everything(), is_pretty in any::<bool>()) {
+        let json = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        prop_assert_eq!(from_slice::<Everything>(json.unwrap().as_bytes()), Ok(value));
+    }
+
+    #[test]
+    fn what_is_read_here_is_read_the_same_by_serde_json(
+        value in everything(),
+        cut in any::<prop::sample::Index>(),
+        put in "[\\[\\]{},:\"\\\\ue0-9. \na-f]{0,3}",
+    ) {
+        let mut json = serde_json::to_string(&value).unwrap();
+        let at = (0..=json.len()).rev().filter(|at| json.is_char_boundary(*at)).nth(cut.index(json.chars().count() + 1));
+        let at = at.unwrap();
+        let end = json.ceil_char_boundary((at + put.len()).min(json.len()));
+        json.replace_range(at..end, &put);
+        if let Ok(read) = from_slice::<Everything>(json.as_bytes()) {
+            prop_assert_eq!(serde_json::from_str::<Everything>(&json).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn snapshots_from_any_text_are_read_alike_or_not_at_all(json in ".*") {
+        if let Ok(read) = from_slice::<Snapshot>(json.as_bytes()) {
+            prop_assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), read);
+        }
+    }
+}
