@@ -84,12 +84,13 @@ impl<T> ByteMap<T> {
 fn fingerprint(text: &[u8]) -> u64 {
     const MIX: u64 = 0xf135_7aea_2e62_a9c5;
     let mix = |mixed: u64, next: u64| (mixed.rotate_left(5) ^ next).wrapping_mul(MIX);
-    let (mut mixed, mut rest) = (0, text);
-    while let Some((eight, after)) = rest.split_first_chunk() {
-        mixed = mix(mixed, u64::from_le_bytes(*eight));
-        rest = after;
-    }
-    mix(mixed, rest.iter().fold(text.len() as u64, |rest, byte| rest << 8 | u64::from(*byte)))
+    let length = text.len() as u64;
+    let Some(end) = text.last_chunk() else {
+        return text.iter().fold(length, |mixed, byte| mix(mixed, u64::from(*byte)));
+    };
+    let whole = text.as_chunks().0.iter();
+    let mixed = whole.fold(length, |mixed, eight| mix(mixed, u64::from_le_bytes(*eight)));
+    mix(mixed, u64::from_le_bytes(*end))
 }
 
 /// A set of bytes.
