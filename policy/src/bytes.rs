@@ -81,7 +81,7 @@ impl<T> ByteMap<T> {
 }
 
 /// A number that differs from text to text, as far as 64 bits can; the mixing is that of `FxHasher`.
-fn fingerprint(text: &[u8]) -> u64 {
+pub fn fingerprint(text: &[u8]) -> u64 {
     const MIX: u64 = 0xf135_7aea_2e62_a9c5;
     let mix = |mixed: u64, next: u64| (mixed.rotate_left(5) ^ next).wrapping_mul(MIX);
     let length = text.len() as u64;

@@ -25,7 +25,7 @@ pub fn reads_by_headers(protocol: BodyProtocol, request: &Request<'_>, known: &R
         // Of a request whose document is in its query there is no body to wait for.
         BodyProtocol::Graphql => {
             matches!(request.method, b"GET" | b"HEAD")
-                && graphql::read_query_string(request.query) == Ok(true)
+                && graphql_known(graphql::read_query_string(request.query), known)
         }
     }
 }
@@ -36,7 +36,7 @@ pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &Read
         return false;
     }
     if protocol == BodyProtocol::Graphql {
-        return graphql_reads(request, body);
+        return graphql_reads(request, known, body);
     }
     if !is_json(request.headers) {
         return false;
@@ -55,7 +55,7 @@ pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &Read
 }
 
 /// Some servers take the document of a POST from its query, if it has one there.
-fn graphql_reads(request: &Request<'_>, body: &[u8]) -> bool {
+fn graphql_reads(request: &Request<'_>, known: &ReadOnly, body: &[u8]) -> bool {
     if request.method != b"POST" || graphql::names_request(request.query) {
         return false;
     }
@@ -69,7 +69,38 @@ fn graphql_reads(request: &Request<'_>, body: &[u8]) -> bool {
             .single(b"content-type")
             .map_or(Ok(false), |content_type| graphql::read_multipart(content_type, body))
     };
-    read == Ok(true)
+    graphql_known(read, known)
+}
+
+/// Of a document that only the server has, the operator may know that it reads.
+fn graphql_known(read: Result<bool, graphql::Doubt>, known: &ReadOnly) -> bool {
+    match read {
+        Ok(reads) => reads,
+        Err(graphql::Doubt::Persisted { id }) => known.queries.contains(&id),
+        Err(_) => false,
+    }
+}
+
+/// What headers or body call, for people: methods, and the tools they name.
+pub fn called(protocol: BodyProtocol, request: &Request<'_>, body: &[u8]) -> Vec<String> {
+    let told = |method: &str, name: Option<&str>| match name {
+        Some(name) => format!("{method} {name}"),
+        None => method.to_owned(),
+    };
+    if protocol == BodyProtocol::Graphql {
+        return Vec::new();
+    }
+    let messages = json_rpc::read(body).unwrap_or_default();
+    if messages.is_empty() {
+        let header = |name| request.headers.single(name).and_then(mcp::header_value);
+        let method = header(b"mcp-method").filter(|_| protocol == BodyProtocol::Mcp);
+        return method.iter().map(|method| told(method, header(b"mcp-name").as_deref())).collect();
+    }
+    let call = |message: &Message<'_>| match message {
+        Message::Call(call) => Some(told(&call.method, call.name.as_deref())),
+        Message::Answer => None,
+    };
+    messages.iter().filter_map(call).collect()
 }
 
 /// What `Mcp-Method` and `Mcp-Name` say, where they decide.
@@ -125,7 +156,11 @@ mod tests {
     use crate::headers::HeaderBlock;
 
     fn reads(headers: &[(&str, &str)], body: &str) -> bool {
-        let known = ReadOnly { tools: vec!["search".to_owned()], methods: vec!["get_*".to_owned()] };
+        let known = ReadOnly {
+            tools: vec!["search".to_owned()],
+            methods: vec!["get_*".to_owned()],
+            queries: Vec::new(),
+        };
         let pairs: Vec<(&[u8], &[u8])> =
             headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let block = HeaderBlock::new(&pairs);
@@ -154,6 +189,43 @@ mod tests {
         assert!(!reads(&[JSON], &LIST.replace("tools/list", "tools\\u002fcall")));
         assert!(
             !reads(&[JSON], &format!("[{LIST},{CALL}]")) && reads(&[JSON], &format!("[{LIST},{SEARCH}]"))
+        );
+    }
+
+    #[test]
+    fn a_persisted_query_writes_unless_it_is_listed() {
+        let known = ReadOnly { queries: vec!["docs-1".to_owned()], ..ReadOnly::default() };
+        let reads = |method: &str, target: &str, body: &str| {
+            let block = HeaderBlock::new(&[
+                (b":method", method.as_bytes()),
+                (b":path", target.as_bytes()),
+                (b"content-type", b"application/json"),
+            ]);
+            let request = Request::read(block.headers());
+            reads_by_headers(BodyProtocol::Graphql, &request, &known)
+                || reads_by_body(BodyProtocol::Graphql, &request, &known, body.as_bytes())
+        };
+        assert!(
+            reads("POST", "/graphql", r#"{"id":"docs-1"}"#)
+                && !reads("POST", "/graphql", r#"{"id":"docs-2"}"#)
+        );
+        assert!(reads("GET", "/graphql?id=docs-1", "") && !reads("GET", "/graphql?id=docs-2", ""));
+        let both = r#"{"id":"docs-1","query":"mutation{a}"}"#;
+        assert!(
+            !reads("POST", "/graphql", both)
+                && !reads("POST", "/graphql", &format!("[{{\"id\":\"docs-1\"}},{both}]"))
+        );
+    }
+
+    #[test]
+    fn what_is_called_is_told() {
+        let block = HeaderBlock::new(&[(b"mcp-method", b"tools/call"), (b"mcp-name", b"search")]);
+        let request = Request::read(block.headers());
+        assert_eq!(called(BodyProtocol::Mcp, &request, b""), ["tools/call search"]);
+        assert_eq!(called(BodyProtocol::JsonRpc, &request, b""), [""; 0]);
+        assert_eq!(
+            called(BodyProtocol::Mcp, &request, format!("[{LIST},{CALL}]").as_bytes()),
+            ["tools/list", "tools/call delete"]
         );
     }
 

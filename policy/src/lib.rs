@@ -29,6 +29,7 @@ pub mod retry;
 mod router;
 mod rules;
 mod schedule;
+pub mod seen;
 pub mod snapshot;
 mod surfaces;
 pub mod sync;

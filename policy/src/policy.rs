@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet as HashSet;
 use crate::{
     error::SnapshotError,
     host::{Host, check_pattern},
-    inspect::{reads_by_body, reads_by_headers},
+    inspect::{called, reads_by_body, reads_by_headers},
     pass::{PASS_HEADER, PassError, PassKeys},
     path::Path,
     refusal::Refusal,
@@ -217,6 +217,17 @@ impl Policy {
         Classified { effect, awaits_body: false, ..classified }
     }
 
+    /// Whether verdicts on the requests of a surface are observed rather than carried out.
+    pub fn observes(&self, surface: Option<SurfaceIndex>) -> bool {
+        let surface = surface.and_then(|at| self.surfaces.get(at));
+        surface.and_then(|surface| surface.mode).unwrap_or(self.mode) == Mode::Observe
+    }
+
+    /// What a request calls, for people: methods of JSON-RPC and tools, if its rule says that it has such.
+    pub fn calls(&self, request: &Request<'_>, classified: &Classified, body: &[u8]) -> Vec<String> {
+        classified.protocol.map(|protocol| called(protocol, request, body)).unwrap_or_default()
+    }
+
     /// The verdict on a request that [`Policy::classify`] calls a write.
     pub fn judge(
         &self,
@@ -232,11 +243,10 @@ impl Policy {
             Exemption::Rejected(PassError::Expired) => Refusal::PassExpired,
             Exemption::Rejected(_) => Refusal::PassInvalid,
         };
-        let surface = classified.surface.and_then(|at| self.surfaces.get(at));
-        match surface.and_then(|surface| surface.mode).unwrap_or(self.mode) {
-            Mode::Enforce => Verdict::Refused(refusal, window),
-            Mode::Observe => Verdict::Observed(refusal),
+        if self.observes(classified.surface) {
+            return Verdict::Observed(refusal);
         }
+        Verdict::Refused(refusal, window)
     }
 
     fn exemption(

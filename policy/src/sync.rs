@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    snapshot::{EnforcerId, Epoch, InstanceId, WindowId},
+    snapshot::{Effect, EnforcerId, Epoch, InstanceId, WindowId},
+    text_enum,
     time::Timestamp,
 };
 
@@ -97,4 +98,75 @@ pub struct RejectedSnapshot {
     pub error: String,
     /// Snapshots rejected since the process started.
     pub count: u64,
+}
+
+/// What one VM of an enforcer has seen of requests whose surfaces are observed: `POST /v1/seen`, answered
+/// with 204. What is not answered so is sent again, so that counts may be too high and never too low.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenReport {
+    /// Who reports.
+    pub enforcer: EnforcerId,
+    /// The snapshot whose rules [`SeenRule`] names.
+    pub epoch: Epoch,
+    /// What was seen.
+    pub seen: Vec<Seen>,
+    /// Requests for which there was no room in `seen`.
+    #[serde(default)]
+    pub unlisted: u64,
+}
+
+/// Requests that look alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The surface's name, or `other`.
+    pub surface: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, with `{id}` for what names one thing of many; none where a rule has the path, or where
+    /// origins may read it differently.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What headers or body call: a method of JSON-RPC, and the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// What they would do.
+    pub effect: Effect,
+    /// How that is known.
+    pub by: DecidedBy,
+    /// The rule, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<SeenRule>,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// A rule of a surface in the snapshot that a report names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenRule {
+    /// Which of the surface's catalogs, if it is none of its own rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<usize>,
+    /// Which rule there.
+    pub index: usize,
+}
+
+text_enum! {
+    /// How it is known what a request would do.
+    pub enum DecidedBy {
+        /// A rule says so.
+        Rule = "rule",
+        /// A rule leaves it to what the headers call.
+        Headers = "headers",
+        /// A rule leaves it to what the body calls.
+        Body = "body",
+        /// No rule speaks of it, so its method does.
+        Method = "method",
+        /// Origins may read its path or host differently.
+        Ambiguous = "ambiguous",
+        /// It asks for another method or protocol than it shows.
+        Suspicion = "suspicion",
+    }
 }

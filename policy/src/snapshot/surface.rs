@@ -44,11 +44,14 @@ pub struct ReadOnly {
     /// Methods of JSON-RPC; one that ends in `*` stands for all that begin so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
+    /// Persisted queries of GraphQL, by id or hash.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<String>,
 }
 
 impl ReadOnly {
     fn is_empty(&self) -> bool {
-        self.tools.is_empty() && self.methods.is_empty()
+        self.tools.is_empty() && self.methods.is_empty() && self.queries.is_empty()
     }
 }
 
