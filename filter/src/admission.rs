@@ -53,6 +53,7 @@ pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock, body: Body
     }
     let asking = Asking { plugin, context_id, request: &request, body };
     let classified = asking.classify(&policy);
+    asking.show(&policy, &classified);
     if let Some(settled) = asking.settle(&policy, &classified) {
         return settled;
     }
@@ -88,20 +89,32 @@ impl Asking<'_> {
 
     /// What becomes of requests that need not be counted: reads, and writes that a rule allows at any
     /// time, for which the barrier does not wait; and those that wait for their bodies, which are not
-    /// passed. A body is waited for only where it may matter.
+    /// passed.
     fn settle(&self, policy: &Policy, classified: &Classified) -> Option<Admission> {
         let outcome = match (classified.effect, classified.action) {
             (Effect::Read, _) => Outcome::Read,
             (Effect::Write, Action::Allow) => Outcome::Allowed,
             (Effect::Write, Action::Block) => {
-                let awaited = classified.awaits_body
-                    && matches!(self.body, Body::ToCome)
-                    && !policy.schedule().windows().is_empty();
-                return awaited.then_some(Admission::Awaited);
+                return self.awaits(policy, classified).then_some(Admission::Awaited);
             }
         };
         self.plugin.counters.borrow_mut().note(classified.surface, outcome);
         Some(Admission::Passed)
+    }
+
+    /// Whether the body is waited for: only where it may matter.
+    fn awaits(&self, policy: &Policy, classified: &Classified) -> bool {
+        classified.awaits_body
+            && matches!(self.body, Body::ToCome)
+            && (!policy.schedule().windows().is_empty() || policy.observes(classified.surface))
+    }
+
+    /// Shows the operator what the requests of an observed surface look like.
+    fn show(&self, policy: &Policy, classified: &Classified) {
+        if policy.observes(classified.surface) && !self.awaits(policy, classified) {
+            let body = if let Body::Whole(body) = self.body { body } else { &[] };
+            self.plugin.seen.note(policy, self.request, classified, body);
+        }
     }
 }
 

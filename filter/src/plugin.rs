@@ -20,6 +20,7 @@ use crate::{
     in_flight::InFlight,
     leader::Leader,
     refusals::Refusals,
+    seen::Seeing,
     state::State,
     vms::Slot,
 };
@@ -45,6 +46,8 @@ pub struct Plugin {
     pub in_flight: InFlight,
     /// What became of requests.
     pub counters: RefCell<Counters>,
+    /// What the requests of observed surfaces look like.
+    pub seen: Seeing,
     /// Clients that were refused.
     pub ledger: RefCell<RetryLedger>,
     /// What refused clients are answered.
@@ -72,6 +75,7 @@ impl Plugin {
             leader: RefCell::new(Leader::new(slot.number()).ok_or_else(missing)?),
             in_flight: InFlight::new(slot).ok_or_else(missing)?,
             counters: RefCell::default(),
+            seen: Seeing::default(),
             ledger: RefCell::default(),
             refusals: RefCell::default(),
             awaited: RefCell::default(),
@@ -117,11 +121,16 @@ impl Plugin {
             self.sort_streams();
         }
         let hurry_ms = self.leader.borrow_mut().tick(self, elapsed_ms);
+        self.seen.tick(&self.config, &self.enforcer.id, elapsed_ms);
         self.set_tick(hurry_ms);
     }
 
-    /// The answer to a call that the leader made.
+    /// The answer to a call that this VM made; without a body if the call failed.
     pub fn on_response(&self, token: u32, body_bytes: Option<usize>) {
+        let was_taken = || body_bytes.is_some() && host::response_header(":status").as_deref() == Some("204");
+        if self.seen.on_response(token, was_taken) {
+            return;
+        }
         let hurry_ms = self.leader.borrow_mut().on_response(self, token, body_bytes);
         self.set_tick(hurry_ms);
     }

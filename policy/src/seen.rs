@@ -75,6 +75,12 @@ impl SeenTable {
         }
     }
 
+    /// Puts back what was taken.
+    pub fn put_back(&mut self, seen: Vec<Seen>, unlisted: u64) {
+        seen.into_iter().for_each(|seen| self.add(seen));
+        self.unlisted = self.unlisted.saturating_add(unlisted);
+    }
+
     /// Whether there is nothing to take.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty() && self.unlisted == 0
