@@ -36,6 +36,36 @@ pub fn noop_wasm() -> Result<PathBuf> {
     from_env("QUIESCE_NOOP_WASM")
 }
 
+/// Where the programs `etcd` and `etcdctl` are, `$QUIESCE_ETCD`; `None` where they could not be had.
+///
+/// # Errors
+/// When the variable names no directory.
+pub fn etcd() -> Result<Option<PathBuf>> {
+    third_party("QUIESCE_ETCD")
+}
+
+/// Python's packages of real servers and clients, `$QUIESCE_PYTHON`; `None` where they could not be had.
+///
+/// # Errors
+/// When the variable names no directory.
+pub fn python() -> Result<Option<PathBuf>> {
+    third_party("QUIESCE_PYTHON")
+}
+
+/// The npm project of real servers and clients, `$QUIESCE_NODE`; `None` where it could not be had.
+///
+/// # Errors
+/// When the variable names no directory.
+pub fn node() -> Result<Option<PathBuf>> {
+    third_party("QUIESCE_NODE")
+}
+
+fn third_party(name: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = std::env::var_os(name).map(PathBuf::from) else { return Ok(None) };
+    ensure!(path.is_dir(), "{name} names {}, which is no directory; run `cargo xtask test`", path.display());
+    Ok(Some(path))
+}
+
 fn from_env(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os(name)
         .map(PathBuf::from)

@@ -41,6 +41,8 @@ pub struct Options {
     pub concurrency: u32,
     /// Serve TLS and ask clients for a certificate.
     pub tls: Option<Tls>,
+    /// Speak to the origin what the client speaks, HTTP/1.1 or HTTP/2, as origins with gRPC need it; else HTTP/1.1.
+    pub protocol_of_client: bool,
     /// Normalise paths and reject what is odd, as Envoy does only when it is told to.
     pub strict_paths: bool,
 }
@@ -55,6 +57,7 @@ impl Options {
             node_id: "envoy-1".to_owned(),
             concurrency: 2,
             tls: None,
+            protocol_of_client: false,
             strict_paths: false,
         }
     }

@@ -166,7 +166,9 @@ impl RefusalReply {
         let status = if id.is_none() || calls == RefusedCalls::Status { self.status() } else { 200 };
         let id = id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("null");
         let outcome = if mcp && calls == RefusedCalls::ToolError && id != "null" {
-            format!("\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":{message}}}],\"isError\":true}}")
+            // Since 2026-07-28 a result must say of which type it is; before, clients took any member more.
+            let content = format!("[{{\"type\":\"text\",\"text\":{message}}}]");
+            format!("\"result\":{{\"resultType\":\"complete\",\"content\":{content},\"isError\":true}}")
         } else {
             let data = self.problem(retry_after_s);
             format!("\"error\":{{\"code\":{JSON_RPC_READ_ONLY},\"message\":{message},\"data\":{data}}}")

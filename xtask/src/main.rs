@@ -8,6 +8,7 @@ mod progress;
 mod run;
 mod slim;
 mod tally;
+mod third_party;
 mod tools;
 mod workspace;
 

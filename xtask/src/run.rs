@@ -1,7 +1,8 @@
 //! Runs what the other modules prepared: the tests, the demo and the benchmark.
 //!
 //! What runs finds the real parts in its environment: `QUIESCE_WASM` (the module as it ships),
-//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that does nothing).
+//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that does nothing);
+//! tests of real servers also what `third_party` got.
 
 use std::{
     os::unix::process::CommandExt,
@@ -15,6 +16,7 @@ use crate::{
     envoy, filter, node,
     progress::step,
     tally::Tally,
+    third_party,
     workspace::{WASM_TARGET, Workspace},
 };
 
@@ -23,6 +25,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
     let wasm = filter::build(ws)?;
     let noop = filter::build_noop(ws)?;
+    let others = if third_party::is_wanted(args) { third_party::obtain(ws)? } else { Vec::new() };
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
 
     step("building the companion and the tests", || {
@@ -43,7 +46,8 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
                 .env("QUIESCE_WASM", &wasm)
                 .env("QUIESCE_NOOP_WASM", &noop)
                 .env("QUIESCE_BIN", &companion)
-                .env("ENVOY_BIN", &envoy),
+                .env("ENVOY_BIN", &envoy)
+                .envs(others),
         )
     });
     // The last line of standard output is the sum, however it ends: each suite closes with its own.

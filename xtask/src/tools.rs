@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use xshell::cmd;
+use xshell::{Cmd, cmd};
 
 use crate::{
     node,
@@ -19,28 +19,123 @@ pub fn python_wheel(ws: &Workspace, package: &str, version: &str) -> Result<Path
     if home.is_dir() {
         return Ok(home);
     }
-    let Ok(python) = which::which("python3") else {
-        bail!(
-            "there is no python3 on the PATH to install {package} {version} with; install Python 3 with pip"
-        );
-    };
-    let sh = &ws.sh;
-    if cmd!(sh, "{python} -m pip --version").quiet().ignore_stderr().read().is_err() {
-        bail!(
-            "python3 has no pip to install {package} {version} with; install it with your system's package \
-             manager (Debian and Ubuntu: apt-get install python3-pip)"
-        );
-    }
+    let pip = Pip::find(ws, &format!("{package} {version}"))?;
     step(format_args!("installing {package} {version} from PyPI into target/tools"), || {
         into_place(&home, |dir| {
-            cmd!(sh, "{python} -m pip install --quiet --no-deps --only-binary :all: --target {dir} {package}=={version}")
-                // `user = true` in somebody's pip.conf contradicts `--target`.
-                .env("PIP_USER", "0")
-                .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-                .env("PIP_ROOT_USER_ACTION", "ignore")
+            pip.install(dir).arg(format!("{package}=={version}")).run().with_context(|| {
+                format!("pip could not install {package} {version}; is there a wheel of it for this system?")
+            })
+        })
+    })?;
+    Ok(home)
+}
+
+/// The directory with the packages of a file of requirements, all of which it names: none is added. They are installed
+/// anew when the file changes, or Python does.
+pub fn python_packages(ws: &Workspace, requirements: &Path) -> Result<PathBuf> {
+    let pip = Pip::find(ws, "servers and clients for tests")?;
+    let (sh, python) = (&ws.sh, &pip.python);
+    let tag = cmd!(sh, "{python} -c 'import sys; print(sys.implementation.cache_tag)'").quiet().read()?;
+    let home = ws.target(format!("tools/python-packages-{tag}"));
+    if !is_of(&home, requirements)? {
+        let what = ws.shown(requirements);
+        step(format_args!("installing {what} from PyPI into target/tools (half a gigabyte)"), || {
+            into_place(&home, |dir| {
+                let installed = pip.install(dir).arg("--requirement").arg(requirements).run();
+                installed.with_context(|| format!("pip could not install {what}"))?;
+                copy_into(dir, requirements)
+            })
+        })?;
+    }
+    Ok(home)
+}
+
+/// The pip of the Python on the PATH.
+struct Pip<'ws> {
+    ws: &'ws Workspace,
+    python: PathBuf,
+}
+
+impl<'ws> Pip<'ws> {
+    fn find(ws: &'ws Workspace, what: &str) -> Result<Self> {
+        let Ok(python) = which::which("python3") else {
+            bail!("there is no python3 on the PATH to install {what} with; install Python 3 with pip");
+        };
+        if cmd!(ws.sh, "{python} -m pip --version").quiet().ignore_stderr().read().is_err() {
+            bail!(
+                "python3 has no pip to install {what} with; install it with your system's package manager \
+                 (Debian and Ubuntu: apt-get install python3-pip)"
+            );
+        }
+        Ok(Self { ws, python })
+    }
+
+    /// `pip install` of wheels into a directory, without what they depend on.
+    fn install(&self, dir: &Path) -> Cmd<'ws> {
+        let python = &self.python;
+        cmd!(self.ws.sh, "{python} -m pip install --quiet --no-deps --only-binary :all: --target {dir}")
+            // `user = true` in somebody's pip.conf contradicts `--target`.
+            .env("PIP_USER", "0")
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            .quiet()
+    }
+}
+
+/// The directory of an npm project as its lock file has it, none of whose scripts is run. It is installed anew when
+/// the lock file changes.
+pub fn npm_project(ws: &Workspace, project: &Path) -> Result<PathBuf> {
+    let home = ws.target("tools/npm-project");
+    let lock = project.join("package-lock.json");
+    if !is_of(&home, &lock)? {
+        let path = node::path(ws)?;
+        let npm = which::which_in("npm", Some(&path), ws.root())?;
+        let what = ws.shown(project);
+        step(format_args!("installing {what} from npm into target/tools"), || {
+            into_place(&home, |dir| {
+                copy_into(dir, &project.join("package.json"))?;
+                copy_into(dir, &lock)?;
+                cmd!(ws.sh, "{npm} ci --silent --ignore-scripts --no-audit --no-fund --prefix {dir}")
+                    .env("PATH", &path)
+                    .quiet()
+                    .run()
+                    .with_context(|| format!("npm could not install {what}"))
+            })
+        })?;
+    }
+    Ok(home)
+}
+
+/// The root directory of Debian's packages of these names, unpacked and not installed: they are programs that need
+/// nothing else. apt's lists are got anew and put aside, so that this needs neither root nor an `apt-get update`.
+pub fn debian_packages(ws: &Workspace, packages: &[&str]) -> Result<PathBuf> {
+    let home = ws.target(format!("tools/debian-{}", packages.join("-")));
+    if home.is_dir() {
+        return Ok(home);
+    }
+    let (Ok(apt), Ok(dpkg)) = (which::which("apt-get"), which::which("dpkg-deb")) else {
+        bail!("there are no apt-get and dpkg-deb to get {} with", packages.join(" and "));
+    };
+    step(format_args!("getting {} from Debian into target/tools", packages.join(" and ")), || {
+        let state = tempfile::tempdir()?;
+        let apt = || {
+            let own = |option: &str, below: &str| format!("{option}={}", state.path().join(below).display());
+            cmd!(ws.sh, "{apt} -qq -o APT::Sandbox::User=root -o Dir::State::status=/var/lib/dpkg/status")
+                .args(["-o", &own("Dir::State", "state"), "-o", &own("Dir::Cache", "cache")])
                 .quiet()
-                .run()
-                .with_context(|| format!("pip could not install {package} {version}; is there a wheel of it for this system?"))
+        };
+        for dir in ["state/lists/partial", "cache/archives/partial", "packages"] {
+            std::fs::create_dir_all(state.path().join(dir))?;
+        }
+        let downloads = state.path().join("packages");
+        apt().arg("update").run().context("apt-get could not get the lists of packages")?;
+        let _there = ws.sh.push_dir(&downloads);
+        apt().arg("download").args(packages).run().context("apt-get could not get the packages")?;
+        into_place(&home, |dir| {
+            for package in ws.sh.read_dir(&downloads)? {
+                cmd!(ws.sh, "{dpkg} --extract {package} {dir}").quiet().run()?;
+            }
+            Ok(())
         })
     })?;
     Ok(home)
@@ -95,6 +190,19 @@ pub fn cargo_tool(ws: &Workspace, package: &str, version: &str, bin: &str) -> Re
     Ok(home.join("bin").join(bin))
 }
 
+/// Whether `home` holds what `manifest` says: it keeps a copy of it.
+fn is_of(home: &Path, manifest: &Path) -> Result<bool> {
+    let wanted = std::fs::read(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let name = manifest.file_name().context("a manifest is a file")?;
+    Ok(std::fs::read(home.join(name)).is_ok_and(|installed| installed == wanted))
+}
+
+fn copy_into(dir: &Path, file: &Path) -> Result<()> {
+    let name = file.file_name().context("a file has a name")?;
+    std::fs::copy(file, dir.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(())
+}
+
 /// Lets `fill` fill a directory and moves it to `home` when it is complete, so that an interrupted
 /// installation is never taken for a finished one.
 fn into_place(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
@@ -102,6 +210,9 @@ fn into_place(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     std::fs::create_dir_all(tools)?;
     let unfinished = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(tools)?;
     fill(unfinished.path())?;
+    if home.is_dir() {
+        std::fs::remove_dir_all(home)?;
+    }
     std::fs::rename(unfinished.keep(), home)?;
     Ok(())
 }

@@ -97,7 +97,16 @@ pub enum OnUnreachable {
 
 /// The whole bootstrap.
 pub fn bootstrap(options: &Options, listen: SocketAddr, admin: SocketAddr) -> Value {
-    let mut clusters = vec![cluster("origin", options.origin)];
+    let mut origin = cluster("origin", options.origin);
+    if options.protocol_of_client {
+        origin["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "use_downstream_protocol_config": { "http_protocol_options": {}, "http2_protocol_options": {} },
+            },
+        });
+    }
+    let mut clusters = vec![origin];
     clusters.extend(options.companion.map(|companion| cluster(COMPANION_CLUSTER, companion)));
     json!({
         "admin": { "address": address(admin) },

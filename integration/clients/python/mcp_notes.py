@@ -1,0 +1,42 @@
+"""A server of the Python SDK with notes that tools add and find: `mcp_notes.py PORT`."""
+
+import sys
+
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("notes")
+notes: list[str] = []
+
+
+@server.tool()
+def add_note(text: str) -> int:
+    """Adds a note and says how many there are."""
+    notes.append(text)
+    return len(notes)
+
+
+@server.tool()
+def find_notes(word: str) -> list[str]:
+    """The notes that have a word in them."""
+    return [note for note in notes if word in note]
+
+
+@server.resource("notes://all")
+def every_note() -> str:
+    """All notes, a line each."""
+    return "\n".join(notes)
+
+
+@server.resource("notes://{number}")
+def one_note(number: int) -> str:
+    """One note."""
+    return notes[number]
+
+
+@server.prompt()
+def review(topic: str) -> str:
+    """Asks for a review."""
+    return f"Review my notes about {topic}."
+
+
+server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
