@@ -1,7 +1,9 @@
-//! One policy in the forms that the variants take it: snapshot, Lua, RBAC.
+//! One policy in the forms that the variants take it (snapshot, Lua, RBAC), and one of all catalogs.
 //!
 //! Safe methods read, but for what is below `/admin/`; a search is a POST that reads; all else writes.
 
+use anyhow::Result;
+use quiesce_integration::catalogs;
 use quiesce_policy::{
     snapshot::{Effect, Epoch, Rule, Snapshot, Surface, SurfaceName, Window, WindowId},
     time::Timestamp,
@@ -35,6 +37,48 @@ pub fn snapshot_with_rules(version: u64, rules: usize) -> Snapshot {
     };
     let rules = (0..rules).map(rule).collect();
     Snapshot { version: Epoch(version), surfaces: vec![surface(rules)], ..Snapshot::default() }
+}
+
+/// As a companion's surfaces (YAML, top level): what every catalog describes, and calls of MCP that read, in
+/// one place by their body and in the other by a rule.
+pub fn surfaces() -> Result<String> {
+    let surfaces = json!([
+        { "name": "items", "hosts": [HOST], "catalogs": catalogs::names()? },
+        {
+            "name": "inspected",
+            "hosts": [HOST],
+            "path_prefix": "/inspected",
+            "catalogs": ["mcp"],
+            "read_only": { "tools": ["search_orders"] },
+        },
+        {
+            "name": "plain",
+            "hosts": [HOST],
+            "path_prefix": "/plain",
+            "rules": [{ "methods": ["POST"], "path": "/mcp", "effect": "read" }],
+        },
+    ]);
+    Ok(format!("surfaces: {surfaces}"))
+}
+
+/// A call of a tool that reads, of 4 KB: a text to search for, and conditions.
+pub fn call_of_a_tool() -> String {
+    const BYTES: usize = 4096;
+    let condition =
+        |at: usize| json!({ "field": "order.id", "not": at, "weight": 0.25, "exact": at.is_multiple_of(2) });
+    let call = |query: &str| {
+        let conditions: Vec<_> = (100..145).map(condition).collect();
+        let arguments = json!({ "query": query, "limit": 20, "conditions": conditions });
+        let params = json!({ "name": "search_orders", "arguments": arguments });
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
+    };
+    let text = "orders of \"green tea\"\nthat came late ";
+    let mut query = String::new();
+    while call(&format!("{query}{text}")).len() <= BYTES {
+        query.push_str(text);
+    }
+    query.extend(std::iter::repeat_n('x', BYTES.saturating_sub(call(&query).len())));
+    call(&query)
 }
 
 /// A request that the middle one of so many rules speaks of.
