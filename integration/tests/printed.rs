@@ -120,7 +120,7 @@ async fn a_lean_filter_sees_what_may_write_and_nothing_else() {
     let origin = Origin::start().unwrap();
     let companion = Companion::start(&every_catalog()).await.unwrap();
     let printed = companion.envoy_filter("lean").await.unwrap();
-    let mut options = Options::new(Filter::Printed(printed), origin.addr());
+    let mut options = Options::new(Filter::Given(printed), origin.addr());
     options.companion = Some(companion.addr());
     // One VM sees all that is seen, and moves what it has counted at once.
     options.concurrency = 1;

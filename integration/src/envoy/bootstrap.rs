@@ -23,8 +23,8 @@ pub enum Filter {
         /// The plugin's configuration.
         configuration: String,
     },
-    /// As `quiesce envoy filter` prints it: an item of `http_filters`.
-    Printed(Value),
+    /// As it stands: an item of `http_filters`.
+    Given(Value),
     /// Envoy's Lua filter with this source.
     Lua(String),
     /// Envoy's RBAC filter with these rules (`envoy.config.rbac.v3.RBAC`).
@@ -182,7 +182,7 @@ fn http_filter(filter: &Filter) -> Option<Value> {
                 },
             },
         })),
-        Filter::Printed(filter) => Some(filter.clone()),
+        Filter::Given(filter) => Some(filter.clone()),
         Filter::Lua(source) => Some(json!({
             "name": "envoy.filters.http.lua",
             "typed_config": {

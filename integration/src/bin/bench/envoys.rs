@@ -31,6 +31,8 @@ pub enum Subject {
     Lua,
     /// The policy as RBAC, frozen.
     Rbac,
+    /// As RBAC, what keeps requests from the lean profile's filter.
+    RbacAsLean,
     /// The policy as Quiesce's, open.
     Open,
     /// The same, frozen.
@@ -67,20 +69,22 @@ impl Envoys {
         let quiesce = |companion: &Snapshots| {
             Options::quiesce(&PluginConfig::default(), origin.addr(), companion.addr())
         };
-        let printed = async |profile| -> Result<Options> {
-            let filter = companion.envoy_filter(profile).await?;
-            let (companion, node_id) = (Some(companion.addr()), format!("envoy-{profile}"));
-            Ok(Options { companion, node_id, ..plain(Filter::Printed(filter)) })
+        let (full, lean) = (companion.envoy_filter("full").await?, companion.envoy_filter("lean").await?);
+        let rbac_as_lean = policies::rbac_as_lean(&lean);
+        let printed = |filter, node_id: &str| {
+            let (companion, node_id) = (Some(companion.addr()), node_id.to_owned());
+            Options { companion, node_id, ..plain(Filter::Given(filter)) }
         };
         let all = [
             (Subject::Bare, plain(Filter::None)),
             (Subject::Noop, plain(noop)),
             (Subject::Lua, plain(Filter::Lua(policies::lua(since)))),
             (Subject::Rbac, plain(Filter::Rbac(policies::rbac()))),
+            (Subject::RbacAsLean, plain(Filter::Given(rbac_as_lean))),
             (Subject::Open, quiesce(&open)?),
             (Subject::Frozen, quiesce(&frozen)?),
-            (Subject::Catalogs, printed("full").await?),
-            (Subject::Lean, printed("lean").await?),
+            (Subject::Catalogs, printed(full, "envoy-full")),
+            (Subject::Lean, printed(lean, "envoy-lean")),
         ];
         let mut envoys = BTreeMap::new();
         cpus.start_envoys()?;

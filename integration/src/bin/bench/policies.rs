@@ -5,7 +5,9 @@
 use anyhow::Result;
 use quiesce_integration::catalogs;
 use quiesce_policy::{
-    snapshot::{Effect, Epoch, Rule, Snapshot, Surface, SurfaceName, Window, WindowId},
+    snapshot::{
+        BodyProtocol, Effect, Epoch, RefusedCalls, Rule, Snapshot, Surface, SurfaceName, Window, WindowId,
+    },
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -15,6 +17,9 @@ const FROZEN_FOR_MS: u64 = 3_600_000;
 
 /// The host that the load asks for.
 pub const HOST: &str = "api.example.com";
+
+/// A tool that reads.
+const TOOL: &str = "search_orders";
 
 /// As a snapshot, frozen from `since` if it is frozen.
 pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
@@ -26,6 +31,21 @@ pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
         version: Epoch(version),
         windows: frozen_since.map(window).into_iter().collect(),
         surfaces: vec![surface],
+        ..Snapshot::default()
+    }
+}
+
+/// As a snapshot in which calls of MCP read, in one place by their body and in the other by a rule; frozen.
+pub fn snapshot_of_calls(version: u64, since: Timestamp) -> Snapshot {
+    let inspected =
+        Rule { body: Some(BodyProtocol::Mcp), ..Rule::new(&["POST"], "/inspected/mcp", Effect::Write) };
+    let mut surface = surface(vec![inspected, Rule::new(&["POST"], "/plain/mcp", Effect::Read)]);
+    surface.read_only.tools = vec![TOOL.to_owned()];
+    Snapshot {
+        version: Epoch(version),
+        windows: vec![window(since)],
+        surfaces: vec![surface],
+        refused_calls: RefusedCalls::Status,
         ..Snapshot::default()
     }
 }
@@ -49,7 +69,7 @@ pub fn surfaces() -> Result<String> {
             "hosts": [HOST],
             "path_prefix": "/inspected",
             "catalogs": ["mcp"],
-            "read_only": { "tools": ["search_orders"] },
+            "read_only": { "tools": [TOOL] },
         },
         {
             "name": "plain",
@@ -58,8 +78,16 @@ pub fn surfaces() -> Result<String> {
             "rules": [{ "methods": ["POST"], "path": "/mcp", "effect": "read" }],
         },
     ]);
-    Ok(format!("surfaces: {surfaces}"))
+    // Otherwise a call that is refused has the status of one that is not.
+    Ok(format!("refused_calls: status\nsurfaces: {surfaces}"))
 }
+
+/// What a client of MCP sends with a call beside its body.
+pub const CALL_HEADERS: &[(&str, &str)] = &[
+    ("content-type", "application/json"),
+    ("accept", "application/json, text/event-stream"),
+    ("mcp-protocol-version", "2025-11-25"),
+];
 
 /// A call of a tool that reads, of 4 KB: a text to search for, and conditions.
 pub fn call_of_a_tool() -> String {
@@ -69,7 +97,7 @@ pub fn call_of_a_tool() -> String {
     let call = |query: &str| {
         let conditions: Vec<_> = (100..145).map(condition).collect();
         let arguments = json!({ "query": query, "limit": 20, "conditions": conditions });
-        let params = json!({ "name": "search_orders", "arguments": arguments });
+        let params = json!({ "name": TOOL, "arguments": arguments });
         json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
     };
     let text = "orders of \"green tea\"\nthat came late ";
@@ -168,5 +196,23 @@ pub fn rbac() -> Value {
     json!({
         "action": "DENY",
         "policies": { "writes": { "permissions": [refused], "principals": [{ "any": true }] } },
+    })
+}
+
+/// As RBAC with the very conditions by which a lean filter skips requests: it passes those, and no others.
+pub fn rbac_as_lean(lean: &Value) -> Value {
+    let action = |action: &str| {
+        let typed = json!({ "@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": action, "action": action });
+        json!({ "action": { "name": action, "typed_config": typed } })
+    };
+    let mut matcher = lean["typed_config"]["xds_matcher"].clone();
+    matcher["matcher_list"]["matchers"][0]["on_match"] = action("ALLOW");
+    matcher["on_no_match"] = action("DENY");
+    json!({
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+            "matcher": matcher,
+        },
     })
 }
