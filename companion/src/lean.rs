@@ -4,7 +4,10 @@
 //! certainty goes to the filter, so all of this errs on that side: a request is skipped if its method
 //! is safe, nothing about it is unusual, and no rule calls a write what has the least in common with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use quiesce_policy::{
     OVERRIDE_HEADERS,
@@ -19,8 +22,12 @@ use crate::yaml::{Yaml, map, text};
 pub enum Predicate {
     /// All of these hold; Envoy wants at least two.
     All(Vec<Predicate>),
+    /// One of these holds; Envoy wants at least two, and asks for no more once one does.
+    Any(Vec<Predicate>),
     /// This does not hold.
     Not(Box<Predicate>),
+    /// The header is there and has this value.
+    Is(String, String),
     /// The header is there, and its whole value matches a regular expression of RE2; of a repeated
     /// header, its values joined by commas.
     Matches(String, String),
@@ -41,19 +48,17 @@ pub struct Lean {
 /// Safe by definition, and so to policy unless a rule says otherwise.
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
-/// What policy reads alike everywhere, and less: segments of ordinary characters that are not all dots,
-/// and a query without escapes.
-const PLAIN_TARGET: &str = concat!(
-    r"/(?:\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*",
-    r"(?:/\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*)*/?)?",
-    r"(?:\?[A-Za-z0-9_~!$&'()*,:=@./?-]*)?"
+/// A segment of ordinary characters that are not all dots.
+const PLAIN_SEGMENT: &str = r"\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*";
+
+/// A parameter of a query without escapes, which does not begin as `_method` does.
+const PLAIN_PARAMETER: &str = concat!(
+    r"(?:[A-Za-z0-9~!$'()*,:=@./?-][A-Za-z0-9_~!$'()*,:=@./?-]*",
+    r"|_(?:[A-LN-Za-ln-z0-9_~!$'()*,:=@./?-][A-Za-z0-9_~!$'()*,:=@./?-]*)?)?",
 );
 
 /// A path of 1000 bytes or more: policy takes one that is very long for any other, and RE2 counts to 1000.
 const LONG_PATH: &str = "[!->@-~]{1000}.*";
-
-/// A query that may have a parameter `_method`.
-const METHOD_IN_QUERY: &str = r"(?i)[^?]*\?.*method.*";
 
 /// A name or an IPv4 address, perhaps with a port.
 const PLAIN_HOST: &str = "[A-Za-z0-9_-][A-Za-z0-9._-]*(?::[0-9]+)?";
@@ -68,7 +73,6 @@ const MAX_HOST_SETS: usize = 32;
 type Hosts = BTreeSet<String>;
 
 /// The paths that may write, as expressions, and whose they are.
-#[derive(Default)]
 struct Writes {
     /// Nothing if all paths may.
     paths: Option<BTreeSet<String>>,
@@ -79,17 +83,17 @@ impl Lean {
     /// What may be skipped under a snapshot's rules, whatever its windows are.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut writes = writes_by_hosts(snapshot);
+        let banner = format!("{}.*", escape(&String::from_utf8_lossy(BANNER_PATH)));
+        let everywhere =
+            Writes { paths: Some(BTreeSet::from([LONG_PATH.to_owned(), banner])), surfaces: BTreeSet::new() };
+        writes.entry(Hosts::new()).or_insert_with(Writes::none).add(everywhere);
         if writes.len() > MAX_HOST_SETS {
-            let mut all = Writes { paths: Some(BTreeSet::new()), ..Writes::default() };
+            let mut all = Writes::none();
             writes.into_values().for_each(|some| all.add(some));
             writes = BTreeMap::from([(Hosts::new(), all)]);
         }
         let mut unskipped = BTreeSet::new();
-        let mut must_not = vec![
-            matches(":path", LONG_PATH),
-            matches(":path", METHOD_IN_QUERY),
-            matches(":path", format!("(?i){}.*", escape(&String::from_utf8_lossy(BANNER_PATH)))),
-        ];
+        let mut must_not = Vec::new();
         let mut anything = true;
         for (hosts, writes) in writes {
             let paths = writes.paths.map(|paths| expression(&paths));
@@ -98,26 +102,32 @@ impl Lean {
                 unskipped.extend(writes.surfaces);
             }
             let at = (!hosts.is_empty()).then(|| matches(":authority", host_expression(&hosts)));
-            match (at, paths.map(|paths| matches(":path", paths))) {
+            match (paths.map(|paths| matches(":path", paths)), at) {
                 (None, None) => anything = false,
-                (Some(at), Some(paths)) => must_not.push(Predicate::All(vec![at, paths])),
+                // The path first: of most requests, that answers it.
+                (Some(paths), Some(at)) => must_not.push(Predicate::All(vec![paths, at])),
                 (Some(one), None) | (None, Some(one)) => must_not.push(one),
             }
         }
         // Any of these may make a request another than it shows, whatever their value.
         let overrides = OVERRIDE_HEADERS.iter().flat_map(|name| spellings(&String::from_utf8_lossy(name)));
         must_not.extend(overrides.chain(["upgrade".to_owned()]).map(Predicate::Has));
-        let mut all = vec![
-            matches(":method", SAFE_METHODS.join("|")),
-            matches(":path", PLAIN_TARGET),
+        let safe = SAFE_METHODS.map(|method| Predicate::Is(":method".to_owned(), method.to_owned()));
+        let skipped = Predicate::All(vec![
+            Predicate::Any(safe.into()),
+            matches(":path", plain_target()),
             matches(":authority", PLAIN_HOST),
-        ];
-        all.extend(must_not.into_iter().map(|one| Predicate::Not(Box::new(one))));
-        Self { skipped: anything.then_some(Predicate::All(all)), unskipped }
+            Predicate::Not(Box::new(Predicate::Any(must_not))),
+        ]);
+        Self { skipped: anything.then_some(skipped), unskipped }
     }
 }
 
 impl Writes {
+    fn none() -> Self {
+        Self { paths: Some(BTreeSet::new()), surfaces: BTreeSet::new() }
+    }
+
     fn add(&mut self, other: Self) {
         self.surfaces.extend(other.surfaces);
         match (&mut self.paths, other.paths) {
@@ -159,6 +169,11 @@ fn may_write(rule: &Rule) -> bool {
     rule.effect == Effect::Write
         && (rule.methods.is_empty()
             || rule.methods.iter().any(|method| SAFE_METHODS.contains(&method.as_str())))
+}
+
+/// An expression for what policy reads alike everywhere, and less.
+fn plain_target() -> String {
+    format!(r"/(?:{PLAIN_SEGMENT}(?:/{PLAIN_SEGMENT})*/?)?(?:\?{PLAIN_PARAMETER}(?:&{PLAIN_PARAMETER})*)?")
 }
 
 /// An expression for all that a rule's path can match, and more: with slashes at the end, and with nothing in
@@ -231,25 +246,32 @@ impl Predicate {
     /// The predicate as Envoy's matchers have it (`xds.type.matcher.v3.Matcher.MatcherList.Predicate`).
     pub fn matcher(&self) -> Yaml {
         match self {
-            Self::All(all) => {
-                let all = all.iter().map(Self::matcher).collect();
-                map([("and_matcher", map([("predicate", Yaml::List(all))]))])
-            }
+            Self::All(all) => several("and_matcher", all),
+            Self::Any(any) => several("or_matcher", any),
             Self::Not(not) => map([("not_matcher", not.matcher())]),
-            Self::Matches(header, expression) => single(header, expression.clone()),
+            Self::Is(header, value) => single(header, map([("exact", text(value.clone()))])),
+            Self::Matches(header, expression) => single(header, regex(expression.clone())),
             // Any bytes at all: `.` would not match those that are no UTF-8.
-            Self::Has(header) => single(header, r"\C*".to_owned()),
+            Self::Has(header) => single(header, regex(r"\C*")),
         }
     }
 }
 
-fn single(header: &str, expression: String) -> Yaml {
+fn several(kind: &'static str, predicates: &[Predicate]) -> Yaml {
+    let predicates = predicates.iter().map(Predicate::matcher).collect();
+    map([(kind, map([("predicate", Yaml::List(predicates))]))])
+}
+
+fn regex(expression: impl Into<Cow<'static, str>>) -> Yaml {
+    map([("safe_regex", map([("google_re2", map([])), ("regex", text(expression))]))])
+}
+
+fn single(header: &str, value: Yaml) -> Yaml {
     let input = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput";
     let input = map([("@type", text(input)), ("header_name", text(header.to_owned()))]);
     let input = map([("name", text("request-header")), ("typed_config", input)]);
-    let regex = map([("safe_regex", map([("google_re2", map([])), ("regex", text(expression))]))]);
     let flow = |value| Yaml::Flow(Box::new(value));
-    map([("single_predicate", map([("input", flow(input)), ("value_match", flow(regex))]))])
+    map([("single_predicate", map([("input", flow(input)), ("value_match", flow(value))]))])
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod leader;
 mod plugin;
 #[cfg(target_arch = "wasm32")]
 mod refusals;
+#[cfg(target_arch = "wasm32")]
 mod seen;
 #[cfg(target_arch = "wasm32")]
 mod state;

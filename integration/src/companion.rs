@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{artifacts, http::Request, ports, process::Process, snapshots::SYNC_TOKEN, wait};
@@ -140,6 +141,19 @@ impl Companion {
         let out = self.run(&[args, &["--output", "json"]].concat()).await?;
         serde_json::from_str(&out)
             .with_context(|| format!("quiesce {}: not the JSON expected: {out}", args.join(" ")))
+    }
+
+    /// The filter that the command line prints for Envoys of this companion, `full` or `lean`.
+    ///
+    /// # Errors
+    /// When it prints none, or the module is not there.
+    pub async fn envoy_filter(&self, profile: &str) -> Result<Value> {
+        let wasm = artifacts::wasm()?;
+        let wasm = wasm.to_str().context("a module whose path is no text")?;
+        let what = ["envoy", "filter", "--profile", profile, "--wasm", wasm];
+        let with = ["--config", "quiesce.yaml", "--sync-token-file", "sync-token"];
+        let filters: Vec<Value> = self.json(&[&what[..], &with].concat()).await?;
+        filters.into_iter().next().context("no filter was printed")
     }
 
     /// A request to its API as an operator.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use crate::{
     artifacts,
     http::{Request, Response},
     ports,
-    process::Process,
+    process::{Process, cpu_time},
     wait,
 };
 
@@ -205,14 +205,7 @@ impl Envoy {
     /// # Errors
     /// When the process is gone.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let mut total_ns = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid()))? {
-            // <https://docs.kernel.org/scheduler/sched-stats.html>: the first figure is time on the CPU, in ns.
-            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            let on_cpu = schedstat.split_whitespace().next().context("an empty schedstat")?;
-            total_ns += on_cpu.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(total_ns))
+        cpu_time(self.pid())
     }
 
     /// Waits until it is live and its listener is up.

@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing, reason = "a harness that finds nothing where it looks must fail its test")]
 
 pub mod artifacts;
+pub mod catalogs;
 pub mod companion;
 pub mod envoy;
 pub mod host;

@@ -32,8 +32,10 @@ pub struct Profile {
     pub method: &'static str,
     /// Path and query.
     pub target: &'static str,
+    /// Headers beside `host`.
+    pub headers: &'static [(&'static str, &'static str)],
     /// The body.
-    pub body: &'static str,
+    pub body: Bytes,
     /// Clients, each with one connection and one request at a time.
     pub clients: usize,
 }
@@ -41,12 +43,13 @@ pub struct Profile {
 impl Profile {
     /// `clients` that read.
     pub fn reads(addr: SocketAddr, clients: usize) -> Self {
-        Self { addr, method: "GET", target: "/items/1", body: "", clients }
+        Self { addr, method: "GET", target: "/items/1", headers: &[], body: Bytes::new(), clients }
     }
 
     /// `clients` that write.
     pub fn writes(addr: SocketAddr, clients: usize) -> Self {
-        Self { addr, method: "POST", target: "/items", body: "{\"name\":\"a\"}", clients }
+        let body = Bytes::from_static(br#"{"name":"a"}"#);
+        Self { addr, method: "POST", target: "/items", headers: &[], body, clients }
     }
 }
 
@@ -214,11 +217,12 @@ async fn exchange(profile: &Profile, connection: &mut Connection) -> Result<u16>
         if connection.ready().await.is_err() {
             *connection = connect(profile.addr).await?;
         }
-        let request = Request::builder()
-            .method(profile.method)
-            .uri(profile.target)
-            .header("host", "api.example.com")
-            .body(Full::from(profile.body))?;
+        let mut request =
+            Request::builder().method(profile.method).uri(profile.target).header("host", "api.example.com");
+        for (name, value) in profile.headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(profile.body.clone()))?;
         let response = connection.send_request(request).await?;
         let status = response.status().as_u16();
         response.into_body().collect().await?;

@@ -87,3 +87,18 @@ impl Drop for Process {
         }
     }
 }
+
+/// CPU time that the threads of a process have used; of one that has ended, until it is waited for.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut total_ns = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // <https://docs.kernel.org/scheduler/sched-stats.html>: the first figure is time on the CPU, in ns.
+        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let on_cpu = schedstat.split_whitespace().next().context("an empty schedstat")?;
+        total_ns += on_cpu.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(total_ns))
+}

@@ -10,6 +10,8 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::bytes::{ByteSet, fingerprint};
+
 pub use self::de::{Error, from_slice};
 
 /// Objects and arrays within each other, at most; the walk recurses as deep.
@@ -48,6 +50,20 @@ pub(crate) enum Fault {
     #[error("this object has more than {MAX_MEMBERS} members")]
     TooMany,
 }
+
+/// Where strings end, escapes begin, and what may not stand in a string.
+static SPECIAL: ByteSet = {
+    let mut special = [0; 34];
+    let mut control = 0;
+    #[allow(clippy::indexing_slicing, reason = "run by the compiler, and bounded by the loop")]
+    while control < 32 {
+        special[control as usize] = control;
+        control += 1;
+    }
+    special[32] = b'"';
+    special[33] = b'\\';
+    ByteSet::of(&special)
+};
 
 /// Walks over a text from value to value.
 pub(crate) struct Scanner<'a> {
@@ -208,29 +224,24 @@ impl<'a> Scanner<'a> {
 
     fn text(&mut self) -> Result<Text<'a>, Fault> {
         self.expect(b'"')?;
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let (mut bytes, mut has_escapes) = (0, false);
+        let start = self.at;
+        let (mut has_escapes, mut has_nul) = (false, false);
         loop {
-            match rest.as_bytes().get(bytes) {
-                Some(b'"') => break,
-                Some(b'\\') => {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let plain_bytes = rest.iter().position(|byte| SPECIAL.contains(*byte)).ok_or(Fault::NotJson)?;
+            self.at += plain_bytes + 1;
+            match rest.get(plain_bytes..) {
+                Some([b'"', ..]) => break,
+                Some([b'\\', escaped @ ..]) => {
+                    let (c, bytes) = escape(escaped)?;
                     has_escapes = true;
-                    bytes += 2;
+                    has_nul |= c == '\0';
+                    self.at += bytes;
                 }
-                Some(b' '..) => bytes += 1,
                 _ => return Err(Fault::NotJson),
             }
         }
-        let raw = rest.get(..bytes).ok_or(Fault::NotJson)?;
-        let mut has_nul = false;
-        if has_escapes {
-            let mut left = raw;
-            while let Some((c, after)) = next_char(left)? {
-                has_nul |= c == '\0';
-                left = after;
-            }
-        }
-        self.at += bytes + 1;
+        let raw = self.text.get(start..self.at - 1).ok_or(Fault::NotJson)?;
         Ok(Text { raw, has_escapes, has_nul })
     }
 
@@ -283,12 +294,10 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// A number that is the same for keys that say the same (FNV-1a). Keys that share one by chance or by
-    /// design are taken for duplicates, which makes a write of a read and never the reverse.
+    /// A number that is the same for keys that say the same. Keys that share one by chance or by design are
+    /// taken for duplicates, which makes a write of a read and never the reverse.
     fn fingerprint(&self) -> u64 {
-        self.chars().fold(0xcbf2_9ce4_8422_2325, |mixed, found| {
-            (mixed ^ u64::from(u32::from(found))).wrapping_mul(0x0100_0000_01b3)
-        })
+        fingerprint(self.decoded().as_bytes())
     }
 }
 

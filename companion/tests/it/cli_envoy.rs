@@ -83,108 +83,94 @@ async fn a_lean_filter() {
           - predicate:
               and_matcher:
                 predicate:
-                  - single_predicate:
-                      input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':method' } }
-                      value_match: { safe_regex: { google_re2: {}, regex: 'GET|HEAD|OPTIONS|TRACE' } }
+                  - or_matcher:
+                      predicate:
+                        - single_predicate:
+                            input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':method' } }
+                            value_match: { exact: GET }
+                        - single_predicate:
+                            input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':method' } }
+                            value_match: { exact: HEAD }
+                        - single_predicate:
+                            input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':method' } }
+                            value_match: { exact: OPTIONS }
+                        - single_predicate:
+                            input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':method' } }
+                            value_match: { exact: TRACE }
                   - single_predicate:
                       input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                      value_match: { safe_regex: { google_re2: {}, regex: '/(?:\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*(?:/\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*)*/?)?(?:\?[A-Za-z0-9_~!$&''()*,:=@./?-]*)?' } }
+                      value_match: { safe_regex: { google_re2: {}, regex: '/(?:\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*(?:/\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*)*/?)?(?:\?(?:[A-Za-z0-9~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?(?:&(?:[A-Za-z0-9~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?)*)?' } }
                   - single_predicate:
                       input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
                       value_match: { safe_regex: { google_re2: {}, regex: '[A-Za-z0-9_-][A-Za-z0-9._-]*(?::[0-9]+)?' } }
                   - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '[!->@-~]{1000}.*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '(?i)[^?]*\?.*method.*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '(?i)/\.well-known/maintenance.*' } }
-                  - not_matcher:
-                      and_matcher:
+                      or_matcher:
                         predicate:
                           - single_predicate:
-                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
-                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:.*\.shop\.example\.com|shop\.example\.com)\.*(?::[0-9]*)?' } }
-                          - single_predicate:
                               input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/api/jobs/[^/?]*/run/*)(?:\?.*)?' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:closed\.example\.com)\.*(?::[0-9]*)?' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_method-override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_method_override } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
-                  - not_matcher:
-                      single_predicate:
-                        input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: upgrade } }
-                        value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/\.well-known/maintenance.*|[!->@-~]{1000}.*)(?:\?.*)?' } }
+                          - and_matcher:
+                              predicate:
+                                - single_predicate:
+                                    input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
+                                    value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/api/jobs/[^/?]*/run/*)(?:\?.*)?' } }
+                                - single_predicate:
+                                    input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
+                                    value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:.*\.shop\.example\.com|shop\.example\.com)\.*(?::[0-9]*)?' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:closed\.example\.com)\.*(?::[0-9]*)?' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http_method } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http-method } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_http_method } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_method-override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x_method_override } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
+                          - single_predicate:
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: upgrade } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
             on_match:
               action:
                 name: skip

@@ -23,6 +23,8 @@ pub enum Filter {
         /// The plugin's configuration.
         configuration: String,
     },
+    /// As it stands: an item of `http_filters`.
+    Given(Value),
     /// Envoy's Lua filter with this source.
     Lua(String),
     /// Envoy's RBAC filter with these rules (`envoy.config.rbac.v3.RBAC`).
@@ -189,6 +191,7 @@ fn http_filter(filter: &Filter) -> Option<Value> {
                 },
             },
         })),
+        Filter::Given(filter) => Some(filter.clone()),
         Filter::Lua(source) => Some(json!({
             "name": "envoy.filters.http.lua",
             "typed_config": {

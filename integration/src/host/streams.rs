@@ -162,7 +162,18 @@ impl Vm {
     /// # Errors
     /// As [`Self::request`].
     pub fn exchange(&mut self, head: &Head) -> Result<Outcome> {
-        let (stream, outcome) = self.request(head, true)?;
+        self.exchange_with_body(head, &[])
+    }
+
+    /// The same with a body, which comes in one piece.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn exchange_with_body(&mut self, head: &Head, body: &[u8]) -> Result<Outcome> {
+        let (stream, mut outcome) = self.request(head, body.is_empty())?;
+        if !body.is_empty() && matches!(outcome, Outcome::Passed | Outcome::Paused) {
+            outcome = self.request_body(stream, body, true)?;
+        }
         if outcome == Outcome::Passed {
             self.response(stream, 200, true)?;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use quiesce_policy::{
     snapshot::{Epoch, Snapshot},
-    sync::{EPOCH_HEADER, SyncRequest},
+    sync::{EPOCH_HEADER, SeenReport, SyncRequest},
     time::Timestamp,
 };
 
@@ -18,6 +18,9 @@ struct Companion {
     body: Vec<u8>,
     down: bool,
     reports: Vec<SyncRequest>,
+    seen: Vec<SeenReport>,
+    /// Whether what was seen is turned away.
+    sees_nothing: bool,
     /// Polls held open, by VM and token, and when they end.
     held: BTreeMap<(u32, u32), (SyncRequest, Timestamp)>,
 }
@@ -119,6 +122,16 @@ impl Workers {
         &self.companion.reports
     }
 
+    /// What VMs have told of observed surfaces so far, and was taken.
+    pub fn seen(&self) -> &[SeenReport] {
+        &self.companion.seen
+    }
+
+    /// Turns away what VMs tell of observed surfaces, or takes it again.
+    pub fn set_companion_sees_nothing(&mut self, sees_nothing: bool) {
+        self.companion.sees_nothing = sees_nothing;
+    }
+
     /// The last report.
     ///
     /// # Errors
@@ -198,6 +211,17 @@ impl Workers {
             let key = (number, call.token);
             if self.companion.down {
                 self.answer(key, Answer::Failure)?;
+                continue;
+            }
+            if call.header(":path") == Some(b"/v1/seen") {
+                let status = if self.companion.sees_nothing {
+                    503
+                } else {
+                    let report = serde_json::from_slice(&call.body).context("what was seen")?;
+                    self.companion.seen.push(report);
+                    204
+                };
+                self.answer(key, Answer::Response { status, headers: Vec::new(), body: Vec::new() })?;
                 continue;
             }
             let report = check(&call)?;

@@ -1,6 +1,7 @@
 //! What the tests of several files need: snapshots and the like.
 #![allow(dead_code, reason = "no file of tests uses all of it")]
 #![allow(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
 )]
 
 pub mod cases;
+pub mod deployed;
 
 use std::sync::OnceLock;
 

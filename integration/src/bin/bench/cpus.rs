@@ -1,6 +1,6 @@
 //! Keeps Envoy and those who load it out of each other's way: each on CPUs of their own.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 /// The CPUs of this process, in two halves; one of one CPU shares it.
@@ -37,4 +37,18 @@ impl Cpus {
         }
         Ok(())
     }
+}
+
+/// Does `work` on a thread of its own, which stays on one CPU with all that it starts.
+pub fn on_one<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let all = sched_getaffinity(None)?;
+    let last = (0..CpuSet::MAX_CPU).rfind(|cpu| all.is_set(*cpu)).context("a process without a CPU")?;
+    let mut one = CpuSet::new();
+    one.set(last);
+    let pinned = || {
+        sched_setaffinity(None, &one)?;
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(pinned).join());
+    done.map_err(|_| anyhow!("the work on one CPU panicked"))?
 }

@@ -51,7 +51,7 @@ fn workers(module: &Module, first: &Snapshot) -> Result<Workers> {
 fn requests(report: &mut Report, module: &Module) -> Result<()> {
     let noop = Module::load(&artifacts::noop_wasm()?)?;
     let mut vm = Process::new(&noop, "envoy-1", NOW).start_vm("")?;
-    report.exact(cost("GET, no-op filter of the Rust SDK", &mut vm, &head("GET"), 200)?);
+    report.exact(cost("GET, no-op filter of the Rust SDK", &mut vm, (&head("GET"), &[]), 200)?);
     for (frozen, method, status, name) in [
         (false, "GET", 200, "GET, Quiesce, open"),
         (true, "GET", 200, "GET, Quiesce, frozen"),
@@ -59,7 +59,16 @@ fn requests(report: &mut Report, module: &Module) -> Result<()> {
         (true, "POST", 423, "POST, refused by Quiesce"),
     ] {
         let mut workers = workers(module, &policies::snapshot(1, frozen.then_some(NOW)))?;
-        report.exact(cost(name, workers.vm(1), &head(method), status)?);
+        report.exact(cost(name, workers.vm(1), (&head(method), &[]), status)?);
+    }
+    let mut workers = workers(module, &policies::snapshot_of_calls(1, NOW))?;
+    let body = policies::call_of_a_tool();
+    for (path, name) in [("/plain/mcp", "by a rule"), ("/inspected/mcp", "by its body")] {
+        let name = format!("call of a tool, 4 KB, {name}");
+        let headers = policies::CALL_HEADERS.iter();
+        let head =
+            headers.fold(head("POST").header(":path", path), |head, (name, value)| head.header(name, value));
+        report.exact(cost(&name, workers.vm(1), (&head, body.as_bytes()), 200)?);
     }
     Ok(())
 }
@@ -72,9 +81,9 @@ fn head(method: &str) -> Head {
         .header("x-request-id", "4a5c1f0e-6f0b-9a3e-8f1e-0d2b8c6f7a10")
 }
 
-fn cost(name: &str, vm: &mut Vm, head: &Head, status: u32) -> Result<Exact> {
+fn cost(name: &str, vm: &mut Vm, (head, body): (&Head, &[u8]), status: u32) -> Result<Exact> {
     let mut exchange = || -> Result<()> {
-        let answered = match vm.exchange(head)? {
+        let answered = match vm.exchange_with_body(head, body)? {
             Outcome::Passed => 200,
             Outcome::Answered(response) => response.status,
             other => anyhow::bail!("{name}: {other:?}"),
@@ -86,7 +95,7 @@ fn cost(name: &str, vm: &mut Vm, head: &Head, status: u32) -> Result<Exact> {
         exchange()?;
     }
     vm.take_usage();
-    let mut exchange = || vm.exchange(head);
+    let mut exchange = || vm.exchange_with_body(head, body);
     for _ in 0..REQUESTS {
         exchange()?;
     }
@@ -108,7 +117,7 @@ fn look_ups(report: &mut Report, module: &Module) -> Result<()> {
     let fuel = |rules: usize| -> Result<f64> {
         let mut workers = workers(module, &policies::snapshot_with_rules(1, rules))?;
         let head = Head::new("POST", &policies::path_of_middle_rule(rules)).header(":authority", HOST);
-        Ok(cost("a look-up", workers.vm(1), &head, 200)?.fuel)
+        Ok(cost("a look-up", workers.vm(1), (&head, &[]), 200)?.fuel)
     };
     report.target("look-up among 10,000 rules by that among 10: fuel", fuel(10_000)? / fuel(10)?, "x", 1.5);
     let (many, few) = native_look_ups(10_000, 10)?;

@@ -5,7 +5,9 @@
 #![allow(clippy::indexing_slicing, reason = "a benchmark that finds nothing where it looks has failed")]
 
 mod cpus;
+mod envoys;
 mod exact;
+mod explain;
 mod freezes;
 mod policies;
 mod report;
@@ -49,10 +51,8 @@ async fn main() -> Result<()> {
     let mut report = Report::new(args.quick);
     eprintln!("exact figures, on the wasmtime host …");
     exact::measure(&mut report)?;
-    if std::env::var_os("EXACT").is_some() {
-        report.print();
-        return Ok(());
-    }
+    eprintln!("explaining requests …");
+    explain::measure(&mut report, args.quick)?;
     eprintln!("{} freezes …", args.freezes);
     freezes::measure(&mut report, args.freezes).await?;
     eprintln!("{} rounds of {} requests to each variant …", args.rounds, args.requests);

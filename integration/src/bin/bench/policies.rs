@@ -1,9 +1,13 @@
-//! One policy in the forms that the variants take it: snapshot, Lua, RBAC.
+//! One policy in the forms that the variants take it (snapshot, Lua, RBAC), and one of all catalogs.
 //!
 //! Safe methods read, but for what is below `/admin/`; a search is a POST that reads; all else writes.
 
+use anyhow::Result;
+use quiesce_integration::catalogs;
 use quiesce_policy::{
-    snapshot::{Effect, Epoch, Rule, Snapshot, Surface, SurfaceName, Window, WindowId},
+    snapshot::{
+        BodyProtocol, Effect, Epoch, RefusedCalls, Rule, Snapshot, Surface, SurfaceName, Window, WindowId,
+    },
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -13,6 +17,9 @@ const FROZEN_FOR_MS: u64 = 3_600_000;
 
 /// The host that the load asks for.
 pub const HOST: &str = "api.example.com";
+
+/// A tool that reads.
+const TOOL: &str = "search_orders";
 
 /// As a snapshot, frozen from `since` if it is frozen.
 pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
@@ -28,6 +35,21 @@ pub fn snapshot(version: u64, frozen_since: Option<Timestamp>) -> Snapshot {
     }
 }
 
+/// As a snapshot in which calls of MCP read, in one place by their body and in the other by a rule; frozen.
+pub fn snapshot_of_calls(version: u64, since: Timestamp) -> Snapshot {
+    let inspected =
+        Rule { body: Some(BodyProtocol::Mcp), ..Rule::new(&["POST"], "/inspected/mcp", Effect::Write) };
+    let mut surface = surface(vec![inspected, Rule::new(&["POST"], "/plain/mcp", Effect::Read)]);
+    surface.read_only.tools = vec![TOOL.to_owned()];
+    Snapshot {
+        version: Epoch(version),
+        windows: vec![window(since)],
+        surfaces: vec![surface],
+        refused_calls: RefusedCalls::Status,
+        ..Snapshot::default()
+    }
+}
+
 /// As a snapshot whose one surface has so many rules, and is not frozen.
 pub fn snapshot_with_rules(version: u64, rules: usize) -> Snapshot {
     let rule = |number: usize| {
@@ -35,6 +57,56 @@ pub fn snapshot_with_rules(version: u64, rules: usize) -> Snapshot {
     };
     let rules = (0..rules).map(rule).collect();
     Snapshot { version: Epoch(version), surfaces: vec![surface(rules)], ..Snapshot::default() }
+}
+
+/// As a companion's surfaces (YAML, top level): what every catalog describes, and calls of MCP that read, in
+/// one place by their body and in the other by a rule.
+pub fn surfaces() -> Result<String> {
+    let surfaces = json!([
+        { "name": "items", "hosts": [HOST], "catalogs": catalogs::names()? },
+        {
+            "name": "inspected",
+            "hosts": [HOST],
+            "path_prefix": "/inspected",
+            "catalogs": ["mcp"],
+            "read_only": { "tools": [TOOL] },
+        },
+        {
+            "name": "plain",
+            "hosts": [HOST],
+            "path_prefix": "/plain",
+            "rules": [{ "methods": ["POST"], "path": "/mcp", "effect": "read" }],
+        },
+    ]);
+    // Otherwise a call that is refused has the status of one that is not.
+    Ok(format!("refused_calls: status\nsurfaces: {surfaces}"))
+}
+
+/// What a client of MCP sends with a call beside its body.
+pub const CALL_HEADERS: &[(&str, &str)] = &[
+    ("content-type", "application/json"),
+    ("accept", "application/json, text/event-stream"),
+    ("mcp-protocol-version", "2025-11-25"),
+];
+
+/// A call of a tool that reads, of 4 KB: a text to search for, and conditions.
+pub fn call_of_a_tool() -> String {
+    const BYTES: usize = 4096;
+    let condition =
+        |at: usize| json!({ "field": "order.id", "not": at, "weight": 0.25, "exact": at.is_multiple_of(2) });
+    let call = |query: &str| {
+        let conditions: Vec<_> = (100..145).map(condition).collect();
+        let arguments = json!({ "query": query, "limit": 20, "conditions": conditions });
+        let params = json!({ "name": TOOL, "arguments": arguments });
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
+    };
+    let text = "orders of \"green tea\"\nthat came late ";
+    let mut query = String::new();
+    while call(&format!("{query}{text}")).len() <= BYTES {
+        query.push_str(text);
+    }
+    query.extend(std::iter::repeat_n('x', BYTES.saturating_sub(call(&query).len())));
+    call(&query)
 }
 
 /// A request that the middle one of so many rules speaks of.
@@ -124,5 +196,23 @@ pub fn rbac() -> Value {
     json!({
         "action": "DENY",
         "policies": { "writes": { "permissions": [refused], "principals": [{ "any": true }] } },
+    })
+}
+
+/// As RBAC with the very conditions by which a lean filter skips requests: it passes those, and no others.
+pub fn rbac_as_lean(lean: &Value) -> Value {
+    let action = |action: &str| {
+        let typed = json!({ "@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": action, "action": action });
+        json!({ "action": { "name": action, "typed_config": typed } })
+    };
+    let mut matcher = lean["typed_config"]["xds_matcher"].clone();
+    matcher["matcher_list"]["matchers"][0]["on_match"] = action("ALLOW");
+    matcher["on_no_match"] = action("DENY");
+    json!({
+        "name": "envoy.filters.http.rbac",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+            "matcher": matcher,
+        },
     })
 }
