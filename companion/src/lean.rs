@@ -41,11 +41,11 @@ pub struct Lean {
 /// Safe by definition, and so to policy unless a rule says otherwise.
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
-/// What policy reads alike everywhere, and less: segments of ordinary characters that are not all dots,
+/// What policy reads alike everywhere, and less: segments of ordinary characters that do not end in a dot,
 /// and a query without escapes.
 const PLAIN_TARGET: &str = concat!(
-    r"/(?:\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*",
-    r"(?:/\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*)*/?)?",
+    r"/(?:[A-Za-z0-9_~!$&'()*,:=@.-]*[A-Za-z0-9_~!$&'()*,:=@-]",
+    r"(?:/[A-Za-z0-9_~!$&'()*,:=@.-]*[A-Za-z0-9_~!$&'()*,:=@-])*/?)?",
     r"(?:\?[A-Za-z0-9_~!$&'()*,:=@./?-]*)?"
 );
 
