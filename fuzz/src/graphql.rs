@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The parameters that name a document which the server has.
-const IDS: [&str; 4] = ["id", "documentid", "docid", "queryid"];
+const IDS: [&str; 4] = ["id", "documentId", "doc_id", "queryId"];
 
 /// What some server could take for a request: documents, names of operations, and names of documents.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,10 @@ pub fn holds(input: &[u8]) {
     let (path, query) = sent.path_and_query();
     if path != b"/graphql" {
         sent.target = [b"/graphql?", query].concat();
+    }
+    // Servers of GraphQL take no others.
+    if !matches!(&sent.method[..], b"GET" | b"HEAD") {
+        sent.method = b"POST".to_vec();
     }
     sent.headers.retain(|(name, _)| name != b"host");
     sent.headers.insert(0, (b"host".to_vec(), b"graphql.example.com".to_vec()));
@@ -99,9 +103,9 @@ fn in_object(request: &Json) -> Found {
     let extensions = request.members("extensions");
     Found {
         documents: texts("query"),
-        operations: texts("operationname"),
+        operations: texts("operationName"),
         is_persisted: IDS.iter().any(|id| !texts(id).is_empty())
-            || extensions.iter().any(|extensions| !extensions.members("persistedquery").is_empty()),
+            || extensions.iter().any(|extensions| !extensions.members("persistedQuery").is_empty()),
     }
 }
 
@@ -110,11 +114,11 @@ fn in_form(form: &[u8]) -> Found {
     for parameter in forms::parameters(form) {
         if parameter.is_like("query") {
             found.documents.push(parameter.value);
-        } else if parameter.is_like("operationname") {
+        } else if parameter.is_like("operationName") {
             found.operations.push(parameter.value);
         } else if parameter.is_like("extensions") {
             let extensions = json::read_text(&parameter.value);
-            found.is_persisted |= extensions.iter().any(|one| !one.members("persistedquery").is_empty());
+            found.is_persisted |= extensions.iter().any(|one| !one.members("persistedQuery").is_empty());
         } else {
             found.is_persisted |= IDS.iter().any(|id| parameter.is_like(id)) && !parameter.value.is_empty();
         }

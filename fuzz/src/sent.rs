@@ -85,7 +85,7 @@ impl Sent {
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s [u8]> {
         let alike = move |other: &[u8]| {
             let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-            other.trim_ascii().iter().map(folded).eq(name.bytes())
+            other.iter().map(folded).eq(name.bytes())
         };
         self.headers.iter().filter(move |(other, _)| alike(other)).map(|(_, value)| &value[..])
     }

@@ -1,7 +1,5 @@
 //! Forms: the parameters that servers may find in queries and bodies.
 
-use super::is_like;
-
 /// One parameter.
 pub struct Parameter {
     /// Its name.
@@ -59,15 +57,11 @@ pub fn parameters(form: &[u8]) -> Vec<Parameter> {
 }
 
 impl Parameter {
-    /// Whether some server takes its name for `name`, in whatever case.
+    /// Whether some server takes its name for `name`, in whatever case. PHP makes an underscore of a dot, a space
+    /// or a bracket in names, but drops spaces in front; what is written in C ends names at a NUL.
     pub fn is_like(&self, name: &str) -> bool {
-        is_like(&self.name, name)
-    }
-
-    /// Whether its name is `_method` to some server. PHP makes an underscore of a dot or a space in names, but
-    /// drops spaces in front; what is written in C ends names at a NUL.
-    pub fn overrides_method(&self) -> bool {
-        let name = self.name.split('\0').next().unwrap_or_default().trim();
-        name.replace(['.', ' '], "_").eq_ignore_ascii_case("_method")
+        let found =
+            self.name.split('\0').next().unwrap_or_default().trim_matches(|c: char| c.is_ascii_whitespace());
+        found.replace(['.', ' ', '['], "_").eq_ignore_ascii_case(name)
     }
 }

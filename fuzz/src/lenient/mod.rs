@@ -1,15 +1,16 @@
 //! Readers that forgive what servers in use forgive, and find all that any of them could.
 
+pub mod disguise;
 pub mod forms;
 pub mod graphql;
 pub mod json;
 pub mod path;
 
-/// Whether a forgiving server takes a name for one in lower-case letters: whatever the case, as Unicode has
-/// it in either direction, and whatever stands between the letters; up to a NUL, which ends texts in C.
-pub fn is_like(found: &str, name: &str) -> bool {
-    let found = found.split('\0').next().unwrap_or_default();
-    folded(found).chars().filter(|c| c.is_alphanumeric()).eq(name.chars())
+/// Whether a forgiving parser takes a key for a name: whatever the case, as Unicode has it in either direction,
+/// and whatever stands between the letters; up to a NUL, which ends texts in C.
+pub fn is_like(key: &str, name: &str) -> bool {
+    let letters = |text: &str| folded(text).chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    letters(key.split('\0').next().unwrap_or_default()) == letters(name)
 }
 
 /// In lower case, by way of the upper, letter by letter: all letters become one that some server takes for
