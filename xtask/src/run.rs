@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    envoy, filter, node,
+    envoy, filter, fuzz, node,
     progress::step,
     tally::Tally,
     workspace::{WASM_TARGET, Workspace},
@@ -63,7 +63,8 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
             bail!("policy has no test that runs on {WASM_TARGET}, which is where it runs in Envoy");
         }
         Ok(())
-    });
+    })
+    .and_then(|()| fuzz::briefly(ws));
     println!("{}", native + on_wasm);
     ran
 }

@@ -113,14 +113,15 @@ pub fn readings(path: &[u8], query: &[u8]) -> Vec<Reading> {
     let mut found = vec![as_sent];
     let mut newest = 0;
     for _ in 0..MAX_HABITS {
-        for at in newest..found.len() {
+        let known = found.len();
+        for at in newest..known {
             for reading in found[at].habits() {
                 if found.len() < MAX_READINGS && seen.insert(reading.clone()) {
                     found.push(reading);
                 }
             }
-            newest = at + 1;
         }
+        newest = known;
     }
     found
 }
