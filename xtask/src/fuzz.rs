@@ -87,6 +87,7 @@ impl<'w> Fuzzers<'w> {
             // With a target named, the flags are not those of build scripts and macros, which cannot be
             // linked with them.
             let host = cmd!(ws.sh, "rustc --print host-tuple").quiet().read()?;
+            ws.sh.remove_path(&seeds)?;
             ws.cargo()
                 .args(["build", "--package", "quiesce-fuzz", "--bins", "--release", "--target", &host])
                 .env("RUSTFLAGS", RUSTFLAGS)
@@ -123,5 +124,21 @@ impl<'w> Fuzzers<'w> {
                     format!("{name} has found something: {found}; `cargo run -p quiesce-fuzz --bin {name} FILE` tries it")
                 })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_run() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/fuzz_targets");
+        let programs = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+        let mut programs: Vec<_> = programs.map(|file| file.file_stem().unwrap().to_owned()).collect();
+        let mut targets = TARGETS.map(|(name, _)| std::ffi::OsString::from(name));
+        programs.sort();
+        targets.sort();
+        assert_eq!(programs, targets);
     }
 }
