@@ -6,6 +6,7 @@ use quiesce_policy::{
     snapshot::{BodyProtocol, RefusedCalls},
     wire::Dialect,
 };
+use serde::de::IgnoredAny;
 
 use crate::{
     lenient::json::{self, Json},
@@ -54,11 +55,7 @@ pub fn holds(input: &[u8]) {
         if let Some(write) = found.iter().find_map(|json| write_in(json, is_mcp)) {
             panic!("{} passes, and may be read as {write:?}", sent.body.escape_ascii());
         }
-        assert!(
-            serde_json::from_slice::<serde_json::Value>(&sent.body).is_ok(),
-            "{} passes, and is no JSON",
-            sent.body.escape_ascii()
-        );
+        assert!(is_json(&sent.body), "{} passes, and is no JSON", sent.body.escape_ascii());
     }
     check_answer(&sent, if is_mcp { BodyProtocol::Mcp } else { BodyProtocol::JsonRpc });
 }
@@ -70,8 +67,12 @@ fn check_answer(sent: &Sent, protocol: BodyProtocol) {
     let dialect = Dialect::of(&request, Some(protocol), &sent.body);
     let refusal = RefusalReply::new(Refusal::ReadOnly, None, None);
     let reply = refusal.to(dialect, RefusedCalls::ToolError, 1);
-    let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("an answer is JSON");
-    assert!(answer["id"].is_null() || answer["id"].is_string() || answer["id"].is_number());
+    assert!(is_json(&reply.body), "{} is no JSON", reply.body.escape_ascii());
+}
+
+/// Whether a text is JSON, however large the numbers in it.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// A call in a body that writes, if some server could find one.

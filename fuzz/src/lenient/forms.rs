@@ -49,7 +49,7 @@ pub fn parameters(form: &[u8]) -> Vec<Parameter> {
             let text = |text: Vec<u8>| String::from_utf8_lossy(&text).into_owned();
             let once = |raw| unescaped(raw, true);
             found.push(Parameter { name: text(once(name)), value: text(once(value)) });
-            let twice = |raw| unescaped(&unescaped(raw, true), true);
+            let twice = |raw| unescaped(&unescaped(raw, true), false);
             found.push(Parameter { name: text(twice(name)), value: text(twice(value)) });
         }
     }
