@@ -16,6 +16,10 @@ lint:
 bench *args:
     cargo xtask bench {{args}}
 
+# Fuzz what reads requests and snapshots
+fuzz *args:
+    cargo xtask fuzz {{args}}
+
 # Bring up origin, companion and Envoy until Ctrl-C
 up:
     cargo xtask up

@@ -48,12 +48,13 @@ pub struct Lean {
 /// Safe by definition, and so to policy unless a rule says otherwise.
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
-/// A segment of ordinary characters that are not all dots.
-const PLAIN_SEGMENT: &str = r"\.*[A-Za-z0-9_~!$&'()*,:=@-][A-Za-z0-9_~!$&'()*,:=@.-]*";
+/// A segment of ordinary characters that does not end in a dot.
+const PLAIN_SEGMENT: &str = r"[A-Za-z0-9_~!$&'()*,:=@.-]*[A-Za-z0-9_~!$&'()*,:=@-]";
 
-/// A parameter of a query without escapes, which does not begin as `_method` does.
+/// A parameter of a query without escapes, which does not begin as `_method` does, nor with what PHP takes
+/// for an underscore.
 const PLAIN_PARAMETER: &str = concat!(
-    r"(?:[A-Za-z0-9~!$'()*,:=@./?-][A-Za-z0-9_~!$'()*,:=@./?-]*",
+    r"(?:[A-Za-z0-9~!$'()*,:=@/?-][A-Za-z0-9_~!$'()*,:=@./?-]*",
     r"|_(?:[A-LN-Za-ln-z0-9_~!$'()*,:=@./?-][A-Za-z0-9_~!$'()*,:=@./?-]*)?)?",
 );
 

@@ -15,7 +15,7 @@ pub struct ConditionId(usize);
 #[derive(Default)]
 pub struct Conditions {
     by_header: ByteMap<Values>,
-    /// By the parameter's name in lower case.
+    /// By the parameter's name as lenient origins compare it.
     by_parameter: ByteMap<Values>,
     /// By id; the first thing that each asks for is what it is found by.
     all: Vec<Vec<Asked>>,
@@ -48,7 +48,7 @@ impl Conditions {
         let (values, value) = match asked.first()?.clone() {
             Asked::Header(name, value) => (self.by_header.entry(name.as_bytes(), Values::default), value),
             Asked::Parameter(name, value) => {
-                (self.by_parameter.entry(name.to_ascii_lowercase().as_bytes(), Values::default), value)
+                (self.by_parameter.entry(&folded_name(name.as_bytes()), Values::default), value)
             }
         };
         let alike = match &value {
@@ -82,7 +82,9 @@ impl Conditions {
         }
         if !self.by_parameter.is_empty() && !request.query.is_empty() {
             for parameter in query::parameters(request.query) {
-                if let Some(values) = self.by_parameter.get(&folded(&parameter.name)) {
+                let twice = query::decoded(&parameter.name);
+                let name = folded_name(twice.as_deref().unwrap_or(&parameter.name));
+                if let Some(values) = self.by_parameter.get(&name) {
                     self.met(values, &parameter.value, request, &mut each);
                 }
             }
@@ -150,6 +152,10 @@ fn parameter_is(query: &[u8], name: &str, wanted: Option<&str>, strictness: Stri
 
 fn alike(value: &[u8], wanted: &str) -> bool {
     value.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes().trim_ascii())
+}
+
+fn folded_name(name: &[u8]) -> Vec<u8> {
+    query::folded(name).collect()
 }
 
 fn folded(value: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Reads a request's path the way every origin would, or says that origins may differ.
 //!
 //! An origin may resolve dot segments, merge slashes, decode once or twice, cut `;parameters`, take
-//! a backslash for a slash, and so on. A path on which no such habit has any effect is *plain*; on
+//! a backslash for a slash, drop what a segment ends in, and so on. A path on which no such habit has any effect is *plain*; on
 //! all others origins may disagree, and policy has to assume the worst of them.
 
 use std::borrow::Cow;
@@ -81,8 +81,8 @@ struct Scan {
     has_upper: bool,
 }
 
-/// Looks for bytes that mean different things to different origins, and for empty and dot segments
-/// (a slash at the end is no empty segment); nothing if it finds any.
+/// Looks for bytes that mean different things to different origins, for empty segments (a slash at the end is
+/// none) and for those that end in a dot, as dot segments do; nothing if it finds any.
 fn scan(target: &[u8]) -> Option<Scan> {
     let mut scan = Scan { path_bytes: target.len(), escaped: false, has_upper: false };
     let mut segment_start = 1;
@@ -92,7 +92,7 @@ fn scan(target: &[u8]) -> Option<Scan> {
         }
         match byte {
             b'/' if at == 0 => {}
-            b'/' if matches!(target.get(segment_start..at)?, [] | [b'.'] | [b'.', b'.']) => return None,
+            b'/' if matches!(target.get(segment_start..at)?, [] | [.., b'.']) => return None,
             b'/' => segment_start = at + 1,
             b'.' => {}
             b'%' => scan.escaped = true,
@@ -104,8 +104,8 @@ fn scan(target: &[u8]) -> Option<Scan> {
             _ => return None,
         }
     }
-    let ends_in_dots = matches!(target.get(segment_start..scan.path_bytes)?, [b'.'] | [b'.', b'.']);
-    (target.first() == Some(&b'/') && !ends_in_dots).then_some(scan)
+    let ends_in_dot = matches!(target.get(segment_start..scan.path_bytes)?, [.., b'.']);
+    (target.first() == Some(&b'/') && !ends_in_dot).then_some(scan)
 }
 
 /// Splits a request target into path and query; the query is empty where there is none.
@@ -130,12 +130,16 @@ fn decode(raw: &[u8]) -> Option<Vec<u8>> {
         // An encoded delimiter is a delimiter to those who decode first, and an encoded `%` is the
         // start of another escape to those who decode twice.
         let ambiguous = matches!(byte, b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#');
-        if ambiguous || byte.is_ascii_control() {
+        // As names of files on Windows, segments lose the spaces that they end in, and dots.
+        let ends_in_space = byte == b' ' && matches!(rest.clone().next(), None | Some(b'/'));
+        if ambiguous || ends_in_space || byte.is_ascii_control() {
             return None;
         }
         decoded.push(byte);
     }
-    std::str::from_utf8(&decoded).is_ok().then_some(decoded)
+    // To who compares as Unicode has it, each of these is a letter of ASCII in another case.
+    let is_plain = !std::str::from_utf8(&decoded).ok()?.contains(['ſ', '\u{212a}', 'ı', 'İ']);
+    is_plain.then_some(decoded)
 }
 
 #[cfg(test)]
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(plain("/a/b?x=../y").as_deref(), Some("/a/b"));
         assert_eq!(plain("/a/b/").as_deref(), Some("/a/b/"));
         assert_eq!(plain("/caf%C3%A9/a%20b").as_deref(), Some("/café/a b"));
-        assert_eq!(plain("/a/...").as_deref(), Some("/a/..."));
+        assert_eq!(plain("/.a/..b/c.d").as_deref(), Some("/.a/..b/c.d"));
     }
 
     #[test]
@@ -172,6 +176,16 @@ mod tests {
             "/a/../b",
             "/..",
             "/a/.",
+            "/a/...",
+            "/a.",
+            "/a./b",
+            "/a%20",
+            "/a%20/b",
+            "/a%20%20",
+            "/re%C5%BFet",
+            "/%E2%84%AAey",
+            "/%C4%B1d",
+            "/%C4%B0d",
             "/a\\b",
             "/a;b",
             "/a#b",

@@ -12,10 +12,21 @@ pub struct Parameter<'a> {
 }
 
 impl Parameter<'_> {
-    /// Whether it has this name, as lenient origins compare names.
+    /// Whether it has this name, as lenient origins compare names. What is still escaped, or cannot be decoded,
+    /// may be any name to who decodes twice.
     pub fn is_like(&self, name: &str) -> bool {
-        self.name.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+        self.name.contains(&b'%') || folded(&self.name).eq(folded(name.as_bytes()))
     }
+}
+
+/// A name as lenient origins compare it: up to a NUL, which ends texts in C; in whatever case; and with
+/// underscores for what PHP replaces by them.
+pub fn folded(name: &[u8]) -> impl Iterator<Item = u8> {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    name.trim_ascii().iter().map(|byte| match byte {
+        b'.' | b' ' | b'[' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    })
 }
 
 /// The parameters of a query, and what some origins would find if they also separate them by semicolons.
@@ -37,11 +48,7 @@ pub fn is_plain(query: &[u8]) -> bool {
 
 /// Whether the query has a parameter of this name under any spelling.
 pub fn names(query: &[u8], name: &str) -> bool {
-    !query.is_empty()
-        && parameters(query).any(|parameter| {
-            // An escape that cannot be read may be anything.
-            parameter.is_like(name) || (parameter.name.contains(&b'%') && decoded(&parameter.name).is_none())
-        })
+    !query.is_empty() && parameters(query).any(|parameter| parameter.is_like(name))
 }
 
 /// Decodes escapes, and `+` for a space; nothing if an escape cannot be read.
@@ -74,7 +81,16 @@ mod tests {
 
     #[test]
     fn finds_a_parameter_under_any_spelling() {
-        for query in ["_method=PUT", "a=b&_METHOD=PUT", "a;%5Fmethod=x", "_method", "a&%5fMethod"] {
+        for query in [
+            "_method=PUT",
+            "a=b&_METHOD=PUT",
+            "a;%5Fmethod=x",
+            "_method",
+            "a&%5fMethod",
+            "%255Fmethod",
+            ".method",
+            "_method%00a",
+        ] {
             assert!(names(query.as_bytes(), "_method"), "{query}");
         }
         for query in ["", "x_method=1", "a=_method"] {

@@ -2,6 +2,7 @@
 
 mod envoy;
 mod filter;
+mod fuzz;
 mod lint;
 mod node;
 mod progress;
@@ -53,6 +54,14 @@ enum Task {
     },
     /// Check formatting, clippy and dependencies
     Lint,
+    /// Fuzz what reads requests and snapshots
+    Fuzz {
+        /// One of the targets in fuzz/fuzz_targets; all, one after the other, if none is named
+        target: Option<String>,
+        /// How long each is fuzzed
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure what the filter costs beside bare Envoy, Lua, RBAC and a no-op filter
     Bench {
         /// Arguments for the benchmark
@@ -81,6 +90,7 @@ fn run(task: Task) -> Result<()> {
         Task::Up => run::demo(&ws, &["--up"]),
         Task::Test { args } => run::test(&ws, &args),
         Task::Lint => lint::run(&ws),
+        Task::Fuzz { target, seconds } => fuzz::run(&ws, target.as_deref(), seconds),
         Task::Bench { args } => run::bench(&ws, &args),
         Task::Filter => filter::build(&ws).map(drop),
     }

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    envoy, filter, node,
+    envoy, filter, fuzz, node,
     progress::step,
     tally::Tally,
     third_party,
@@ -67,7 +67,8 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
             bail!("policy has no test that runs on {WASM_TARGET}, which is where it runs in Envoy");
         }
         Ok(())
-    });
+    })
+    .and_then(|()| fuzz::briefly(ws));
     println!("{}", native + on_wasm);
     ran
 }

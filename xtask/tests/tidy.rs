@@ -152,6 +152,7 @@ fn arrows_between_crates_point_one_way() {
         ("quiesce", &["quiesce-policy"]),
         ("quiesce-integration", &["quiesce-policy", "quiesce-filter", "quiesce"]),
         ("quiesce-noop-filter", &[]),
+        ("quiesce-fuzz", &["quiesce-policy"]),
         ("xtask", &[]),
     ]);
     let metadata = metadata();

@@ -99,7 +99,7 @@ async fn a_lean_filter() {
                             value_match: { exact: TRACE }
                   - single_predicate:
                       input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                      value_match: { safe_regex: { google_re2: {}, regex: '/(?:\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*(?:/\.*[A-Za-z0-9_~!$&''()*,:=@-][A-Za-z0-9_~!$&''()*,:=@.-]*)*/?)?(?:\?(?:[A-Za-z0-9~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?(?:&(?:[A-Za-z0-9~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?)*)?' } }
+                      value_match: { safe_regex: { google_re2: {}, regex: '/(?:[A-Za-z0-9_~!$&''()*,:=@.-]*[A-Za-z0-9_~!$&''()*,:=@-](?:/[A-Za-z0-9_~!$&''()*,:=@.-]*[A-Za-z0-9_~!$&''()*,:=@-])*/?)?(?:\?(?:[A-Za-z0-9~!$''()*,:=@/?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?(?:&(?:[A-Za-z0-9~!$''()*,:=@/?-][A-Za-z0-9_~!$''()*,:=@./?-]*|_(?:[A-LN-Za-ln-z0-9_~!$''()*,:=@./?-][A-Za-z0-9_~!$''()*,:=@./?-]*)?)?)*)?' } }
                   - single_predicate:
                       input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
                       value_match: { safe_regex: { google_re2: {}, regex: '[A-Za-z0-9_-][A-Za-z0-9._-]*(?::[0-9]+)?' } }
