@@ -205,6 +205,10 @@ fn what_is_suspicious_is_not_skipped() {
             assert_eq!((judged.effect(&asked), judged.skips(&asked)), (Effect::Write, false), "{header}");
         }
     }
+    for name in ["_method", ".method", "_METHOD", "a=b&_method", "_method.", "%5fmethod"] {
+        let asked = request("GET", "api.example.com", &format!("/?{name}=DELETE"));
+        assert!(!judged.skips(&asked) || judged.effect(&asked) == Effect::Read, "{name}");
+    }
     assert!(judged.skips(&request("GET", "api.example.com", "/")));
 }
 
