@@ -86,7 +86,7 @@ pub fn fingerprint(text: &[u8]) -> u64 {
     let mix = |mixed: u64, next: u64| (mixed.rotate_left(5) ^ next).wrapping_mul(MIX);
     let length = text.len() as u64;
     let Some(end) = text.last_chunk() else {
-        return text.iter().fold(length, |mixed, byte| mix(mixed, u64::from(*byte)));
+        return mix(length, text.iter().fold(0, |eight, byte| eight << 8 | u64::from(*byte)));
     };
     let whole = text.as_chunks().0.iter();
     let mixed = whole.fold(length, |mixed, eight| mix(mixed, u64::from_le_bytes(*eight)));

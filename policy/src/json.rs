@@ -10,7 +10,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::bytes::fingerprint;
+use crate::bytes::{ByteSet, fingerprint};
 
 pub use self::de::{Error, from_slice};
 
@@ -50,6 +50,20 @@ pub(crate) enum Fault {
     #[error("this object has more than {MAX_MEMBERS} members")]
     TooMany,
 }
+
+/// Where strings end, escapes begin, and what may not stand in a string.
+static SPECIAL: ByteSet = {
+    let mut special = [0; 34];
+    let mut control = 0;
+    #[allow(clippy::indexing_slicing, reason = "run by the compiler, and bounded by the loop")]
+    while control < 32 {
+        special[control as usize] = control;
+        control += 1;
+    }
+    special[32] = b'"';
+    special[33] = b'\\';
+    ByteSet::of(&special)
+};
 
 /// Walks over a text from value to value.
 pub(crate) struct Scanner<'a> {
@@ -187,15 +201,14 @@ impl<'a> Scanner<'a> {
             _ => {}
         }
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let (value, bytes) = if rest.starts_with("null") {
-            (Value::Null, 4)
-        } else if rest.starts_with("true") {
-            (Value::Bool(true), 4)
-        } else if rest.starts_with("false") {
-            (Value::Bool(false), 5)
-        } else {
-            let bytes = number_bytes(rest.as_bytes()).ok_or(Fault::NotJson)?;
-            (Value::Number(rest.get(..bytes).unwrap_or_default()), bytes)
+        let (value, bytes) = match self.peek() {
+            Some(b'n') if rest.starts_with("null") => (Value::Null, 4),
+            Some(b't') if rest.starts_with("true") => (Value::Bool(true), 4),
+            Some(b'f') if rest.starts_with("false") => (Value::Bool(false), 5),
+            _ => {
+                let bytes = number_bytes(rest.as_bytes()).ok_or(Fault::NotJson)?;
+                (Value::Number(rest.get(..bytes).unwrap_or_default()), bytes)
+            }
         };
         self.at += bytes;
         Ok(value)
@@ -213,19 +226,12 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let (mut has_escapes, mut has_nul) = (false, false);
         loop {
-            let mut rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            while let Some((eight, after)) = rest.split_first_chunk()
-                && !has_special(*eight)
-            {
-                rest = after;
-            }
-            while let [b' ' | b'!' | b'#'..=b'[' | b']'.., after @ ..] = rest {
-                rest = after;
-            }
-            self.at = self.text.len() - rest.len() + 1;
-            match rest {
-                [b'"', ..] => break,
-                [b'\\', escaped @ ..] => {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let plain_bytes = rest.iter().position(|byte| SPECIAL.contains(*byte)).ok_or(Fault::NotJson)?;
+            self.at += plain_bytes + 1;
+            match rest.get(plain_bytes..) {
+                Some([b'"', ..]) => break,
+                Some([b'\\', escaped @ ..]) => {
                     let (c, bytes) = escape(escaped)?;
                     has_escapes = true;
                     has_nul |= c == '\0';
@@ -300,17 +306,6 @@ impl<'a> Text<'a> {
     fn fingerprint(&self) -> u64 {
         fingerprint(self.decoded().as_bytes())
     }
-}
-
-/// Whether among eight bytes there is one at which a string ends or an escape begins, or that may not stand
-/// in a string.
-fn has_special(eight: [u8; 8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let text = u64::from_le_bytes(eight);
-    // The high bit of every byte that is less than `limit`, and perhaps of some behind such a one.
-    let below = |bytes: u64, limit: u8| bytes.wrapping_sub(ONES * u64::from(limit)) & !bytes;
-    let same = |byte: u8| below(text ^ ONES * u64::from(byte), 1);
-    (below(text, b' ') | same(b'"') | same(b'\\')) & ONES << 7 != 0
 }
 
 /// The first character of a string as written, and what follows it.
