@@ -17,6 +17,7 @@ pub mod lean;
 pub mod limits;
 pub mod metrics;
 pub mod passes;
+pub mod rule_text;
 pub mod server;
 pub mod service;
 pub mod signals;
