@@ -18,6 +18,7 @@ pub mod limits;
 pub mod metrics;
 pub mod passes;
 pub mod rule_text;
+pub mod seen;
 pub mod server;
 pub mod service;
 pub mod signals;
