@@ -22,6 +22,7 @@ pub mod seen;
 pub mod server;
 pub mod service;
 pub mod signals;
+pub mod starter;
 pub mod store;
 pub mod sync;
 pub mod view;
