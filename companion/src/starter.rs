@@ -15,18 +15,33 @@ use crate::{
 /// What begins the call of an MCP tool.
 const TOOL_CALL: &str = "tools/call ";
 
-/// The configuration, of one surface or of all. It can be loaded, and the rules that it adds say `write`.
-pub fn configuration(view: &SurfacesView, only: Option<&str>) -> Yaml {
-    let mut drafts: Vec<_> = view.surfaces.iter().map(|surface| Draft::of(surface, view)).collect();
-    drop_unloadable(&mut drafts);
-    drafts.retain(|draft| {
-        let has_news = draft.view.configured.is_some() || !draft.found.is_empty();
-        has_news && only.is_none_or(|name| draft.view.name == name)
-    });
-    let files = view.catalog_files.iter().map(|file| text(file.clone()));
-    let catalogs = (!view.catalog_files.is_empty()).then(|| ("catalogs", row(files)));
-    let surfaces = Yaml::List(drafts.iter().map(Draft::yaml).collect());
-    map(catalogs.into_iter().chain([("surfaces", surfaces)]))
+/// A configuration. It can be loaded, and the rules that it adds say `write`.
+pub struct Starter {
+    /// The configuration.
+    pub yaml: Yaml,
+    /// How many entries of writes that no rule knows it has no rule for, because there can be none.
+    pub left_out: usize,
+}
+
+impl Starter {
+    /// For one surface, or for all.
+    pub fn new(view: &SurfacesView, only: Option<&str>) -> Self {
+        let is_wanted = |surface: &SurfaceView| only.is_none_or(|name| surface.name == name);
+        let mut drafts: Vec<_> = view.surfaces.iter().map(|surface| Draft::of(surface, view)).collect();
+        drop_unloadable(&mut drafts);
+        drafts.retain(|draft| {
+            is_wanted(draft.view) && (draft.view.configured.is_some() || !draft.found.is_empty())
+        });
+        let seen =
+            view.surfaces.iter().filter(|surface| is_wanted(surface)).flat_map(|surface| &surface.seen);
+        let unknown = seen.filter(|seen| seen.is_unknown_write()).count();
+        let known: usize = drafts.iter().flat_map(|draft| &draft.found).map(|found| found.entries).sum();
+        let files = view.catalog_files.iter().map(|file| text(file.clone()));
+        let catalogs = (!view.catalog_files.is_empty()).then(|| ("catalogs", row(files)));
+        let surfaces = Yaml::List(drafts.iter().map(Draft::yaml).collect());
+        let yaml = map(catalogs.into_iter().chain([("surfaces", surfaces)]));
+        Self { yaml, left_out: unknown.saturating_sub(known) }
+    }
 }
 
 /// A surface, with rules that it does not have yet.
@@ -39,6 +54,9 @@ struct Draft<'a> {
 /// A rule for requests that no rule knows.
 struct Found {
     rule: Rule,
+    /// How many entries it stands for,
+    entries: usize,
+    /// and how many requests.
     count: u64,
 }
 
@@ -51,8 +69,11 @@ impl<'a> Draft<'a> {
             let Some(path) = path else { continue };
             let rule = Rule::new(&[&seen.method], &path, Effect::Write);
             match found.iter_mut().find(|found| found.rule == rule) {
-                Some(found) => found.count = found.count.saturating_add(seen.count),
-                None => found.push(Found { rule, count: seen.count }),
+                Some(found) => {
+                    found.entries += 1;
+                    found.count = found.count.saturating_add(seen.count);
+                }
+                None => found.push(Found { rule, entries: 1, count: seen.count }),
             }
         }
         Self { view, surface, found }
@@ -76,7 +97,7 @@ impl<'a> Draft<'a> {
         if !catalogs.is_empty() {
             entries.push(("catalogs", row(catalogs.iter().map(|name| text(name.to_string())))));
         }
-        let found = self.found.iter().map(|Found { rule, count }| {
+        let found = self.found.iter().map(|Found { rule, count, .. }| {
             let remark = format!("{count} seen; say `read` if it only reads");
             rule_yaml(rule, Yaml::Noted(Box::new(text(rule.effect.as_str())), remark))
         });

@@ -8,7 +8,7 @@ use super::{
     output::{DIM, Printer, WARN, at, columns},
 };
 use crate::{
-    starter,
+    starter::Starter,
     view::{SeenView, SurfaceView, SurfacesView},
 };
 
@@ -35,15 +35,18 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
             .hint(format!("there are: {}", names.join(", "))));
     }
     if args.as_rules {
-        let configuration = starter::configuration(&view, args.surface.as_deref());
+        let Starter { yaml, left_out } = Starter::new(&view, args.surface.as_deref());
         let since = at(view.since);
         context.printer.line(format!(
             "# From what was seen since {since}, to take the place of `surfaces` in the companion's\n\
              # configuration. Rules with a remark are new: say of each whether it reads or writes. They come\n\
              # before what catalogs say."
         ));
-        context.printer.line(configuration.document().trim_end());
-        return context.printer.document(&configuration);
+        if left_out > 0 {
+            context.printer.line(format!("# Left out, because no rule can speak of them: {left_out} of the requests that no rule knows."));
+        }
+        context.printer.line(yaml.document().trim_end());
+        return context.printer.document(&yaml);
     }
     view.surfaces.retain(|surface| args.surface.as_ref().is_none_or(|name| surface.name == *name));
     if args.writes {
