@@ -177,11 +177,11 @@ impl Typed {
     fn write(self, message: &str, fields: Vec<(&'static str, Yaml)>) -> Yaml {
         let url = text(format!("type.googleapis.com/{message}"));
         match self {
-            Self::Plainly => Yaml::Map([("@type", url)].into_iter().chain(fields).collect()),
+            Self::Plainly => map([("@type", url)].into_iter().chain(fields)),
             Self::AsStruct => map([
                 ("@type", text("type.googleapis.com/udpa.type.v1.TypedStruct")),
                 ("type_url", url),
-                ("value", Yaml::Map(fields)),
+                ("value", map(fields)),
             ]),
         }
     }

@@ -13,7 +13,10 @@ use quiesce_policy::{
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::catalog::Catalogs;
+use crate::{
+    catalog::Catalogs,
+    rule_text::{BY_DOUBT, BY_METHOD, RuleTexts},
+};
 
 /// The host of requests that name none.
 pub const ANY_HOST: &str = "any.invalid";
@@ -105,46 +108,10 @@ pub struct Explainer {
     now: Timestamp,
 }
 
-/// The rules of one surface as people read them.
-struct RuleTexts {
-    own: Vec<RuleText>,
-    catalogs: Vec<Vec<RuleText>>,
-}
-
-struct RuleText {
-    text: String,
-    kind: Option<WriteKind>,
-}
-
 impl Explainer {
     /// Takes the configured part of a snapshot; everything is frozen from `now` on.
     pub fn new(snapshot: Snapshot, catalogs: &Catalogs, now: Timestamp) -> Result<Self, SnapshotError> {
-        let texts = |surface: &quiesce_policy::snapshot::Surface| RuleTexts {
-            own: surface
-                .rules
-                .iter()
-                .enumerate()
-                .map(|(at, rule)| {
-                    let methods =
-                        if rule.methods.is_empty() { "*".to_owned() } else { rule.methods.join("|") };
-                    let text = format!("surface {}: rules[{at}] {methods} {}", surface.name, rule.path);
-                    RuleText { text, kind: rule.kind }
-                })
-                .collect(),
-            catalogs: surface
-                .catalogs
-                .iter()
-                .filter_map(|name| catalogs.get(name.as_str()))
-                .map(|catalog| {
-                    let text = |(at, rule)| {
-                        format!("catalog {} {}: rules[{at}] {rule}", catalog.name, catalog.version)
-                    };
-                    let rules = catalog.rules.iter().enumerate();
-                    rules.map(|(at, rule)| RuleText { text: text((at, rule)), kind: rule.kind }).collect()
-                })
-                .collect(),
-        };
-        let surfaces = snapshot.surfaces.iter().map(texts).collect();
+        let surfaces = snapshot.surfaces.iter().map(|surface| RuleTexts::of(surface, catalogs)).collect();
         let policy = Policy::compile(&Snapshot { windows: vec![frozen(now)], ..snapshot })?;
         Ok(Self { policy, surfaces, now })
     }
@@ -200,18 +167,14 @@ impl Explainer {
     fn basis(&self, classified: &Classified) -> (Cow<'_, str>, Option<WriteKind>) {
         let said = |text: &'static str| (Cow::Borrowed(text), None);
         match classified.basis {
-            Basis::Method => said("the method"),
-            Basis::Ambiguous => said("doubt: origins may read this path or host differently"),
+            Basis::Method => said(BY_METHOD),
+            Basis::Ambiguous => said(BY_DOUBT),
             Basis::Suspicion(Suspicion::MethodOverride) => said("doubt: it asks for another method"),
             Basis::Suspicion(Suspicion::Upgrade) => said("doubt: it asks to switch protocols"),
             Basis::Suspicion(Suspicion::Incomplete) => said("doubt: not all headers could be seen"),
             Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) => {
                 let texts = classified.surface.and_then(|surface| self.surfaces.get(surface.0));
-                let rules = texts.and_then(|texts| match rule.catalog {
-                    None => Some(&texts.own),
-                    Some(at) => texts.catalogs.get(at),
-                });
-                match rules.and_then(|rules| rules.get(rule.rule.0)) {
+                match texts.and_then(|texts| texts.get(rule.catalog, rule.rule.0)) {
                     Some(rule) => (Cow::Borrowed(rule.text.as_str()), rule.kind),
                     None => said("a rule"),
                 }

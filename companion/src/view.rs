@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use quiesce_policy::{
-    snapshot::{EnforcerId, Epoch, InstanceId, Mode, RefusalStatus, Scope, WindowId},
-    sync::{EnforcerKind, RejectedSnapshot},
+    snapshot::{
+        BodyProtocol, Effect, EnforcerId, Epoch, InstanceId, Mode, RefusalStatus, Scope, Surface, WindowId,
+        WriteKind,
+    },
+    sync::{DecidedBy, EnforcerKind, RejectedSnapshot},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -240,6 +243,77 @@ pub enum Liveness {
     Lost,
     /// Another process has taken its place.
     Replaced,
+}
+
+/// What was seen of observed surfaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SurfacesView {
+    /// Since when: the start of the companion.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The files with catalogs of one's own, where the companion runs.
+    pub catalog_files: Vec<String>,
+    /// The surfaces as they are configured, and at the end `other`, for what belongs to none of them.
+    pub surfaces: Vec<SurfaceView>,
+    /// Requests of which nothing is listed, because there was no room, or because their surface is gone.
+    pub unlisted: u64,
+}
+
+/// What was seen of one surface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SurfaceView {
+    /// Its name.
+    pub name: String,
+    /// Whether its requests are seen: only in observe mode.
+    #[schema(value_type = String)]
+    pub mode: Mode,
+    /// How it is configured, if it is.
+    #[schema(value_type = Option<Object>)]
+    pub configured: Option<Surface>,
+    /// What was seen: writes that no rule knows, then other writes, then reads; the most frequent first.
+    pub seen: Vec<SeenView>,
+}
+
+/// Requests that look alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SeenView {
+    /// The method.
+    pub method: String,
+    /// The path of the rule, or what the requests' paths have in common; none, if origins may read them differently.
+    pub path: Option<String>,
+    /// What was called: a method of JSON-RPC, and the tool.
+    pub call: Option<String>,
+    /// What they would do.
+    #[schema(value_type = String)]
+    pub effect: Effect,
+    /// What would become of them while frozen: `pass` for reads, `block` or `allow` for writes.
+    pub action: String,
+    /// How that is known: `rule`, `headers`, `body`, `method`, `ambiguous`, `suspicion`.
+    #[schema(value_type = String)]
+    pub by: DecidedBy,
+    /// What decided, in words.
+    pub rule: String,
+    /// What kind of write it is, if the rule says so.
+    #[schema(value_type = Option<String>)]
+    pub kind: Option<WriteKind>,
+    /// The protocol of the call.
+    #[schema(value_type = Option<String>)]
+    pub protocol: Option<BodyProtocol>,
+    /// How many there were; what an enforcer reported twice counts twice.
+    pub count: u64,
+    /// When the first was reported.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_seen: Timestamp,
+    /// When the last was reported.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen: Timestamp,
+}
+
+impl SeenView {
+    /// Whether it is a write because no rule speaks of it.
+    pub fn is_unknown_write(&self) -> bool {
+        self.by == DecidedBy::Method && self.effect == Effect::Write
+    }
 }
 
 /// Asks for a pass.

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Yaml {
     /// Keys with values.
-    Map(Vec<(&'static str, Yaml)>),
+    Map(Vec<(Cow<'static, str>, Yaml)>),
     /// Values in a row.
     List(Vec<Yaml>),
     /// A text.
@@ -21,6 +21,10 @@ pub enum Yaml {
     Flag(bool),
     /// Keys and values on one line.
     Flow(Box<Yaml>),
+    /// A value on one line, and a remark behind it.
+    Noted(Box<Yaml>, String),
+    /// An entry or item that is commented out.
+    Off(Box<Yaml>),
     /// A part that is written again elsewhere, with the name that it has there.
     Anchor(&'static str, Box<Yaml>),
     /// A part that was written before under this name.
@@ -33,8 +37,13 @@ pub fn text(text: impl Into<Cow<'static, str>>) -> Yaml {
 }
 
 /// Keys with values.
-pub fn map<const N: usize>(entries: [(&'static str, Yaml); N]) -> Yaml {
-    Yaml::Map(entries.into())
+pub fn map(entries: impl IntoIterator<Item = (&'static str, Yaml)>) -> Yaml {
+    Yaml::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+/// Values in a row, on one line.
+pub fn row(items: impl IntoIterator<Item = Yaml>) -> Yaml {
+    Yaml::Flow(Box::new(Yaml::List(items.into_iter().collect())))
 }
 
 impl Yaml {
@@ -87,12 +96,22 @@ impl Yaml {
                 out.push_str(name);
                 value.write(indent, out);
             }
+            Self::Noted(value, remark) => {
+                value.write(indent, out);
+                out.truncate(out.trim_end().len());
+                out.push_str(&format!("   # {remark}\n"));
+            }
+            Self::Off(value) => value.write(indent, out),
             Self::Alias(name, _) => out.push_str(&format!(" *{name}\n")),
         }
     }
 }
 
 impl Yaml {
+    fn is_off(&self) -> bool {
+        matches!(self, Self::Off(_))
+    }
+
     fn write_flow(&self, out: &mut String) {
         match self {
             Self::Map(entries) if entries.is_empty() => out.push_str("{}"),
@@ -118,13 +137,20 @@ impl Yaml {
             Self::Lines(text) => out.push_str(&serde_json::Value::from(text.as_str()).to_string()),
             Self::Number(number) => out.push_str(&number.to_string()),
             Self::Flag(flag) => out.push_str(&flag.to_string()),
-            Self::Flow(value) | Self::Anchor(_, value) | Self::Alias(_, value) => value.write_flow(out),
+            Self::Flow(value) | Self::Noted(value, _) | Self::Off(value) => value.write_flow(out),
+            Self::Anchor(_, value) | Self::Alias(_, value) => value.write_flow(out),
         }
     }
 }
 
-fn write_entries(entries: &[(&'static str, Yaml)], indent: usize, mut inline: bool, out: &mut String) {
+fn write_entries(entries: &[(Cow<'static, str>, Yaml)], indent: usize, mut inline: bool, out: &mut String) {
     for (key, value) in entries {
+        if let Yaml::Off(value) = value {
+            let mut entry = String::new();
+            write_entries(&[(key.clone(), Yaml::clone(value))], 0, false, &mut entry);
+            write_off(&entry, indent, out);
+            continue;
+        }
         if !std::mem::take(&mut inline) {
             pad(indent, out);
         }
@@ -136,6 +162,12 @@ fn write_entries(entries: &[(&'static str, Yaml)], indent: usize, mut inline: bo
 
 fn write_items(items: &[Yaml], indent: usize, out: &mut String) {
     for item in items {
+        if let Yaml::Off(item) = item {
+            let mut written = String::new();
+            write_items(std::slice::from_ref(item), 0, &mut written);
+            write_off(&written, indent, out);
+            continue;
+        }
         pad(indent, out);
         out.push('-');
         match item {
@@ -145,6 +177,16 @@ fn write_items(items: &[Yaml], indent: usize, out: &mut String) {
             }
             other => other.write(indent + 2, out),
         }
+    }
+}
+
+/// Comments lines out.
+fn write_off(lines: &str, indent: usize, out: &mut String) {
+    for line in lines.lines() {
+        pad(indent, out);
+        out.push_str("# ");
+        out.push_str(line);
+        out.push('\n');
     }
 }
 
@@ -171,13 +213,17 @@ fn scalar(text: &str) -> Cow<'_, str> {
 impl Serialize for Yaml {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
-            Self::List(items) => serializer.collect_seq(items),
+            Self::Map(entries) => {
+                let entries = entries.iter().filter(|(_, value)| !value.is_off());
+                serializer.collect_map(entries.map(|(key, value)| (key, value)))
+            }
+            Self::List(items) => serializer.collect_seq(items.iter().filter(|item| !item.is_off())),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Lines(text) => serializer.serialize_str(text),
             Self::Number(number) => serializer.serialize_u32(*number),
             Self::Flag(flag) => serializer.serialize_bool(*flag),
-            Self::Flow(value) | Self::Anchor(_, value) | Self::Alias(_, value) => value.serialize(serializer),
+            Self::Flow(value) | Self::Noted(value, _) | Self::Off(value) => value.serialize(serializer),
+            Self::Anchor(_, value) | Self::Alias(_, value) => value.serialize(serializer),
         }
     }
 }
@@ -188,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let part = map([("@type", text("a.b/c")), ("empty", Yaml::Map(vec![]))]);
+        let part = map([("@type", text("a.b/c")), ("empty", map([]))]);
         let document = map([
             ("plain", text("/etc/x.wasm")),
             ("quoted", text(r"(?i)/it's\.[^/?]*: #")),
@@ -215,10 +261,17 @@ mod tests {
                 ]))),
             ),
             ("first", Yaml::Anchor("part", Box::new(part.clone()))),
-            ("again", Yaml::Alias("part", Box::new(part))),
+            ("again", Yaml::Alias("part", Box::new(part.clone()))),
             ("nothing", Yaml::List(vec![])),
+            ("noted", Yaml::Noted(Box::new(text("a # b")), "and why: c".to_owned())),
+            ("gone", Yaml::Off(Box::new(Yaml::List(vec![map([("a", text("x")), ("b", map([]))])])))),
+            ("partly", Yaml::List(vec![text("on"), Yaml::Off(Box::new(map([("a", part)]))), text("x")])),
         ]);
         let written = document.document();
+        assert!(
+            written.contains("# gone:\n#   - a: x\n#     b: {}\npartly:\n  - 'on'\n  # - a:\n"),
+            "{written}"
+        );
         let read: serde_json::Value = serde_saphyr::from_str(&written).unwrap();
         assert_eq!(read, serde_json::to_value(&document).unwrap(), "{written}");
     }

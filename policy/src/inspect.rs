@@ -138,11 +138,13 @@ fn is_media_type(headers: Headers<'_>, wanted: &[u8]) -> bool {
 }
 
 impl ReadOnly {
-    fn has_tool(&self, name: &str) -> bool {
+    /// Whether a tool is known to read.
+    pub fn has_tool(&self, name: &str) -> bool {
         self.tools.iter().any(|tool| tool == name)
     }
 
-    fn has_method(&self, name: &str) -> bool {
+    /// Whether a method of JSON-RPC is known to read.
+    pub fn has_method(&self, name: &str) -> bool {
         self.methods.iter().any(|method| match method.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => method == name,

@@ -4,6 +4,7 @@ mod fleet;
 mod guard;
 mod health;
 mod problem;
+mod surfaces;
 mod windows;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ const BODY_BYTES: usize = 64 * 1024;
     tags(
         (name = "windows", description = "Freeze, prove, thaw"),
         (name = "fleet", description = "The enforcers"),
+        (name = "surfaces", description = "What was seen in observe mode"),
         (name = "sync", description = "For enforcers"),
         (name = "health", description = "For whoever runs the companion"),
     )
@@ -71,6 +73,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::status))
         .routes(routes!(windows::events))
         .routes(routes!(fleet::list))
+        .routes(routes!(surfaces::list))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi))
         .split_for_parts();
@@ -82,8 +85,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(fleet::forget))
         .routes(routes!(fleet::issue_pass))
         .split_for_parts();
-    let (sync, sync_doc) =
-        OpenApiRouter::<Arc<Service>>::new().routes(routes!(crate::sync::sync)).split_for_parts();
+    let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
+        .routes(routes!(crate::sync::sync))
+        .routes(routes!(surfaces::seen))
+        .split_for_parts();
     let mut document = open_doc;
     for part in [viewer_doc, operator_doc, sync_doc] {
         document.merge(part);

@@ -8,7 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::error::{CliError, ErrorKind};
 use crate::view::{
-    BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView, WindowView,
+    BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView, SurfacesView,
+    WindowView,
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -159,6 +160,11 @@ impl Client {
     /// The enforcers.
     pub async fn fleet(&self) -> Result<FleetView, CliError> {
         self.get(&["fleet"]).await
+    }
+
+    /// What was seen of observed surfaces.
+    pub async fn surfaces(&self) -> Result<SurfacesView, CliError> {
+        self.get(&["surfaces"]).await
     }
 
     /// Gives up on an enforcer.

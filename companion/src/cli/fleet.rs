@@ -3,7 +3,7 @@
 use super::{
     Context,
     error::CliError,
-    output::{BAD, DIM, Printer, relative},
+    output::{BAD, DIM, Printer, columns, relative},
 };
 use crate::{
     clock,
@@ -51,19 +51,8 @@ fn show(printer: Printer, fleet: &FleetView) {
     }
     let mut rows = vec![["ENFORCER", "STATE", "EPOCH", "IN FLIGHT", "VERSION", "LABELS"].map(str::to_owned)];
     rows.extend(fleet.enforcers.iter().map(|one| row(one, fleet)));
-    let widths: Vec<usize> = (0..6)
-        .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
-    for (index, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        printer.line(if index == 0 {
-            format!("{DIM}{}{DIM:#}", line.trim_end())
-        } else {
-            line.trim_end().to_owned()
-        });
+    for (index, line) in columns(&rows).into_iter().enumerate() {
+        printer.line(if index == 0 { format!("{DIM}{line}{DIM:#}") } else { line });
         if let Some(one) = index.checked_sub(1).and_then(|index| fleet.enforcers.get(index)) {
             notes(printer, one);
         }

@@ -17,6 +17,7 @@ mod run;
 mod schedule;
 mod serve;
 mod status;
+mod surfaces;
 mod thaw;
 mod token;
 mod wait;
@@ -79,6 +80,8 @@ enum Command {
     Run(run::Args),
     /// List the enforcers, or forget a lost one.
     Fleet(fleet::Args),
+    /// Show what was seen in observe mode: every write, and what no rule knows.
+    Surfaces(surfaces::Args),
     /// Say what would become of a request, and what decides.
     Explain(explain::Args),
     /// Show what is known of products' operations.
@@ -143,6 +146,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Schedule(args) => schedule::run(context, args).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,
+            Command::Surfaces(args) => surfaces::run(context, args).await,
             Command::Explain(args) => explain::run(context, args),
             Command::Catalog(command) => catalog::run(context, command),
             Command::Pass(command) => pass::run(context, command).await,

@@ -76,6 +76,21 @@ impl Printer {
     }
 }
 
+/// Rows with each column as wide as its widest cell; styles in the last one do not count.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// An instant to the second, as people compare it with their clock.
 pub fn at(time: Timestamp) -> String {
     let text = time.to_string();

@@ -5,10 +5,11 @@ mod change;
 mod control;
 mod query;
 mod registry;
+mod surfaces;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -28,6 +29,8 @@ use crate::{
     fleet::Fleet,
     metrics::Metrics,
     passes::PassSigner,
+    rule_text::RuleTexts,
+    seen::SeenRequests,
     store::{Change, Store},
     windows::OpenWindow,
 };
@@ -42,12 +45,17 @@ pub struct Service {
     store: Arc<dyn Store>,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
+    /// The rules of each surface, for people.
+    rule_texts: Vec<RuleTexts>,
+    /// The first snapshot that is known to have them.
+    rules_since: OnceLock<Epoch>,
     /// What changes are made to. Held over the commit, so that changes come one after the other.
     desk: tokio::sync::Mutex<Desk>,
     /// A commit failed, and it is not known whether it took effect: what is on disk must be read again.
     desk_is_stale: AtomicBool,
     published: watch::Sender<Arc<Published>>,
     fleet: Mutex<Fleet>,
+    seen: Mutex<SeenRequests>,
     /// Counts what a barrier looks at.
     stirred: watch::Sender<u64>,
     /// Wakes the task that saves the fleet.
@@ -95,8 +103,10 @@ impl Service {
             .filter(|surface| surface.mode.unwrap_or(config.mode) == Mode::Observe)
             .map(|surface| surface.name.to_string())
             .collect();
-        let (configured, _) =
+        let (configured, catalogs) =
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
+        let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
+        let seen = SeenRequests::new(&config.surfaces, clock::now());
         let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
         let service = Arc::new(Self {
             config,
@@ -106,10 +116,13 @@ impl Service {
             store,
             signer,
             observed_surfaces,
+            rule_texts,
+            rules_since: OnceLock::new(),
             desk: tokio::sync::Mutex::default(),
             desk_is_stale: AtomicBool::new(false),
             published: watch::Sender::new(Arc::new(nothing)),
             fleet: Mutex::new(Fleet::restore(loaded.fleet, Instant::now())),
+            seen: Mutex::new(seen),
             stirred: watch::Sender::new(0),
             save_fleet: Notify::new(),
             fleet_saved: watch::Sender::new(0),
@@ -168,6 +181,7 @@ impl Service {
         } else {
             serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
         };
+        self.rules_since.get_or_init(|| epoch);
         self.published.send_replace(Arc::new(Published { epoch, body, windows: desk.windows.clone() }));
         self.stir();
         Ok(())

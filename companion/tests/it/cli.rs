@@ -34,6 +34,7 @@ Commands:
   schedule     Freeze writes later
   run          Freeze, wait for the barrier, run a command, thaw whatever happens
   fleet        List the enforcers, or forget a lost one
+  surfaces     Show what was seen in observe mode: every write, and what no rule knows
   explain      Say what would become of a request, and what decides
   catalog      Show what is known of products' operations
   pass         Issue passes, with which somebody may write during a window

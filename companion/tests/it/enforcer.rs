@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use quiesce_policy::{
     snapshot::{Epoch, Snapshot, WindowId},
-    sync::{EPOCH_HEADER, Enforcer as Identity, EnforcerKind, SurfaceCounters, SyncRequest},
+    sync::{
+        EPOCH_HEADER, Enforcer as Identity, EnforcerKind, Seen, SeenReport, SurfaceCounters, SyncRequest,
+    },
     time::Timestamp,
 };
 use reqwest::StatusCode;
@@ -83,6 +85,18 @@ impl Enforcer {
     /// Reports without waiting.
     pub async fn report(&mut self) -> Answer {
         self.send(0).await.unwrap()
+    }
+
+    /// Reports what it has seen, under the rules of the snapshot that it has.
+    pub async fn saw(&self, seen: Vec<Seen>) {
+        let report = SeenReport {
+            enforcer: self.request.enforcer.id.clone(),
+            epoch: self.request.applied,
+            seen,
+            unlisted: 0,
+        };
+        let request = self.http.post(format!("{}/v1/seen", self.url)).json(&report);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
     }
 
     /// Puts a snapshot in force.

@@ -23,4 +23,5 @@ mod fleet;
 mod lean;
 mod lifecycle;
 mod roles;
+mod surfaces;
 mod sync;
