@@ -5,6 +5,8 @@
 //! here knows, and, by way of [`mod@de`], for snapshots.
 
 mod de;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod oracle;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Values of serde's types from JSON: as strict as the scanner, errors with their place, and small.
 //!
 //! Beside `serde_json`, whose reader takes also structs written as arrays, numbers in any form and whatever
-//! the type at hand does not ask for, this is a tenth of the module less. `tests.rs` holds the two against
+//! the type at hand does not ask for, this is a tenth of the module less. `oracle.rs` holds the two against
 //! each other.
 
 use std::{borrow::Cow, fmt};
