@@ -9,11 +9,17 @@
 mod common;
 
 use common::{NOON, plugin_json, shipped_module, snapshot};
-use quiesce_integration::host::{Head, Outcome, Vm, Workers};
+use quiesce_integration::{
+    assert_eventually,
+    host::{Head, Outcome, Vm, Workers},
+    http::Request,
+    stack::{Stack, StackOptions},
+};
 use quiesce_policy::{
     snapshot::{BodyProtocol, Effect, Mode, Rule, Snapshot, Surface, SurfaceName},
     sync::{DecidedBy, Seen},
 };
+use serde_json::Value;
 
 /// A surface that is observed and has calls of tools, and one that is not.
 fn observing() -> Snapshot {
@@ -134,4 +140,60 @@ fn however_many_paths_there_are_memory_does_not_grow() {
     let listed: u64 = report.seen.iter().map(|seen| seen.count).sum();
     assert_eq!(listed + report.unlisted, 8 * 2000);
     assert!(report.seen.len() <= 256 && report.unlisted > 0, "{}", report.seen.len());
+}
+
+const OBSERVED: &str = "\
+surfaces:
+  - name: shop
+    path_prefix: /shop
+    mode: observe
+    catalogs: [mcp]
+    rules: [{ methods: [POST], path: /search, effect: read }]
+";
+
+/// The way of an operator: from Envoy to the command line, and back as a configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_what_passes_through_envoy() {
+    let stack = Stack::start(StackOptions { companion: OBSERVED.to_owned(), ..StackOptions::default() });
+    let stack = stack.await.unwrap();
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}"#;
+    for number in 0..10 {
+        for (path, body) in [
+            (format!("/shop/orders/{number}/refund"), "{}"),
+            ("/shop/search".to_owned(), "{}"),
+            ("/shop/mcp".to_owned(), list),
+            ("/shop/mcp".to_owned(), call),
+        ] {
+            let request = Request::post(&path, body).header("content-type", "application/json");
+            assert_eq!(stack.send(&request).await.unwrap().status, 200, "observed, and no window");
+        }
+    }
+    let seen = async || -> Vec<String> {
+        let shown: Value = stack.companion.json(&["surfaces", "--surface", "shop"]).await.unwrap();
+        let line = |seen: &Value| {
+            let text = |field: &str| seen[field].as_str().unwrap_or("-").to_owned();
+            format!(
+                "{} {} {} {} {}",
+                text("method"),
+                text("path"),
+                text("call"),
+                text("effect"),
+                seen["count"]
+            )
+        };
+        shown["surfaces"][0]["seen"].as_array().unwrap().iter().map(line).collect()
+    };
+    let expected = [
+        "POST /shop/orders/{id}/refund - write 10",
+        "POST /shop/mcp tools/call delete write 10",
+        "POST /shop/mcp tools/list read 10",
+        "POST /shop/search - read 10",
+    ];
+    assert_eventually!(seen().await == expected, "what was seen: {:?}", seen().await);
+    let rules = stack.companion.run(&["surfaces", "--as-rules"]).await.unwrap();
+    assert!(
+        rules.contains("/orders/{id}/refund")
+            && rules.contains("tools/call delete") | rules.contains("delete")
+    );
 }
