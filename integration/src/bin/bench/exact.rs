@@ -35,7 +35,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     look_ups(report, &module)?;
     let bytes = std::fs::metadata(artifacts::wasm()?)?.len();
     #[allow(clippy::cast_precision_loss, reason = "a few hundred thousand")]
-    report.target("the module that ships", bytes as f64 / 1024.0, "KiB", 300.0);
+    report.target("the module that ships", bytes as f64 / 1000.0, "KB", 300.0);
     memory(report, &module)
 }
 
