@@ -17,7 +17,7 @@ use quiesce_integration::{
 };
 use quiesce_policy::{
     snapshot::{BodyProtocol, Effect, Mode, Rule, Snapshot, Surface, SurfaceName},
-    sync::{DecidedBy, Seen},
+    sync::Seen,
 };
 use serde_json::Value;
 
