@@ -110,6 +110,16 @@ fn no_path_of_somebodys_machine() {
     );
 }
 
+#[test]
+fn no_merge_is_half_done() {
+    let marks = ["<".repeat(7), ">".repeat(7)];
+    check(
+        "no file has marks of a merge in it",
+        "two versions of a place are settled by whoever merges them",
+        lines_with(|line| marks.iter().any(|mark| line.starts_with(mark.as_str()))),
+    );
+}
+
 /// Whether `line` has `root` where a path begins, and not within a longer path or a URL.
 fn starts_a_path(line: &str, root: &str) -> bool {
     line.match_indices(root).any(|(at, _)| {
