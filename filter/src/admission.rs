@@ -43,6 +43,13 @@ pub enum Body<'a> {
     TooLong,
 }
 
+impl<'a> Body<'a> {
+    /// Its bytes; none, if not all of them are known.
+    fn bytes(self) -> &'a [u8] {
+        if let Self::Whole(bytes) = self { bytes } else { &[] }
+    }
+}
+
 /// Decides about the request with these headers.
 pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock, body: Body<'_>) -> Admission {
     plugin.look();
@@ -112,8 +119,7 @@ impl Asking<'_> {
     /// Shows the operator what the requests of an observed surface look like.
     fn show(&self, policy: &Policy, classified: &Classified) {
         if policy.observes(classified.surface) && !self.awaits(policy, classified) {
-            let body = if let Body::Whole(body) = self.body { body } else { &[] };
-            self.plugin.seen.note(policy, self.request, classified, body);
+            self.plugin.seen.note(policy, self.request, classified, self.body.bytes());
         }
     }
 }
@@ -187,8 +193,7 @@ impl Refusing<'_> {
         };
         self.asking.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
         log::debug!("refused: {} on {}", refusal.code(), self.policy.surface_name(self.classified.surface));
-        let body = if let Body::Whole(body) = self.asking.body { body } else { &[] };
-        let dialect = Dialect::of(self.asking.request, self.classified.protocol, body);
+        let dialect = Dialect::of(self.asking.request, self.classified.protocol, self.asking.body.bytes());
         let mut refusals = self.asking.plugin.refusals.borrow_mut();
         refusals.reply(self.policy, refusal, window).to(dialect, self.policy.refused_calls(), retry_after_s)
     }

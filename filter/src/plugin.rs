@@ -127,8 +127,7 @@ impl Plugin {
 
     /// The answer to a call that this VM made; without a body if the call failed.
     pub fn on_response(&self, token: u32, body_bytes: Option<usize>) {
-        let was_taken = || body_bytes.is_some() && host::response_header(":status").as_deref() == Some("204");
-        if self.seen.on_response(token, was_taken) {
+        if self.seen.on_response(token, body_bytes.is_some()) {
             return;
         }
         let hurry_ms = self.leader.borrow_mut().on_response(self, token, body_bytes);

@@ -62,11 +62,11 @@ impl Seeing {
         }
     }
 
-    /// Takes in an answer, perhaps that the report was taken; says whether it was one to what was sent here.
-    pub fn on_response(&self, token: u32, was_taken: impl FnOnce() -> bool) -> bool {
+    /// Takes in an answer, or that there is none; says whether it is one to what was sent here.
+    pub fn on_response(&self, token: u32, is_answered: bool) -> bool {
         let mut state = self.0.borrow_mut();
         let Some((_, report)) = state.sent.take_if(|(sent, _)| *sent == token) else { return false };
-        if !was_taken() {
+        if !is_answered || host::response_header(":status").as_deref() != Some("204") {
             state.table.put_back(report.seen, report.unlisted);
             state.epoch = state.epoch.min(report.epoch);
         }

@@ -107,8 +107,7 @@ impl PassKeys {
         if claims.win.as_ref().is_some_and(|only| only != window) {
             return Err(PassError::OtherWindow);
         }
-        let signature = Base64::decode_vec(signature).map_err(|_| PassError::Malformed)?;
-        let signature = Signature::from_slice(&signature).map_err(|_| PassError::Malformed)?;
+        let signature = Signature::from_slice(&decode(signature)?).map_err(|_| PassError::Malformed)?;
         key.verify(signed, &signature).map_err(|_| PassError::Forged)?;
         Ok(claims)
     }
