@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod explain;
 pub mod fleet;
+pub mod intents;
 pub mod lean;
 pub mod limits;
 pub mod metrics;

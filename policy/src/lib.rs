@@ -16,6 +16,7 @@ mod error;
 mod headers;
 mod host;
 mod inspect;
+pub mod intent;
 pub mod json;
 pub mod pass;
 mod path;
