@@ -65,6 +65,11 @@ impl Companion {
         self.dir.path().join("quiesce.yaml")
     }
 
+    /// The file of its embedded store.
+    pub fn store_file(&self) -> PathBuf {
+        self.dir.path().join("quiesce.db")
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&mut self) {
         self.process.kill();

@@ -1,13 +1,14 @@
 //! Clients at full rate over kept connections: what the barrier and the benchmark are put under.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -30,7 +31,7 @@ pub struct Profile {
     pub addr: SocketAddr,
     /// The method.
     pub method: &'static str,
-    /// Path and query.
+    /// Path and query; `{n}` stands for a number that no other request of this process has.
     pub target: &'static str,
     /// Headers beside `host`.
     pub headers: &'static [(&'static str, &'static str)],
@@ -50,6 +51,16 @@ impl Profile {
     pub fn writes(addr: SocketAddr, clients: usize) -> Self {
         let body = Bytes::from_static(br#"{"name":"a"}"#);
         Self { addr, method: "POST", target: "/items", headers: &[], body, clients }
+    }
+
+    fn next_target(&self) -> Cow<'static, str> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        match self.target.split_once("{n}") {
+            None => Cow::Borrowed(self.target),
+            Some((before, behind)) => {
+                Cow::Owned(format!("{before}{}{behind}", NEXT.fetch_add(1, Ordering::Relaxed)))
+            }
+        }
     }
 }
 
@@ -71,6 +82,20 @@ impl Tally {
     /// Answers with this status.
     pub fn with_status(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or(0)
+    }
+
+    fn note(&mut self, result: Result<u16>) {
+        match result {
+            Ok(status) => *self.statuses.entry(status).or_default() += 1,
+            Err(error) => self.failures.push(format!("{error:#}")),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.failures.extend(other.failures);
     }
 
     /// Answers with another status than `statuses`, and requests without an answer.
@@ -153,10 +178,7 @@ impl Clients {
             clients.spawn(async move {
                 let mut tally = Tally::default();
                 for _ in 0..share {
-                    match exchange(&profile, &mut connection).await {
-                        Ok(status) => *tally.statuses.entry(status).or_default() += 1,
-                        Err(error) => tally.failures.push(format!("{error:#}")),
-                    }
+                    tally.note(exchange(&profile, &mut connection).await);
                 }
                 (tally, connection)
             });
@@ -165,12 +187,44 @@ impl Clients {
         while let Some(done) = clients.join_next().await {
             let (tally, connection) = done?;
             self.connections.push(connection);
-            for (status, count) in tally.statuses {
-                *all.statuses.entry(status).or_default() += count;
-            }
-            all.failures.extend(tally.failures);
+            all.add(tally);
         }
         Ok(all)
+    }
+
+    /// Sends so many requests a second for as long as told, each at its time, whether the one before has
+    /// been answered or not; returns what came back, and how long after its time each answer came.
+    ///
+    /// # Errors
+    /// When a client panics.
+    pub async fn send_at_rate(&mut self, per_second: f64, time: Duration) -> Result<(Tally, Vec<Duration>)> {
+        let mut clients = JoinSet::new();
+        let count = self.connections.len();
+        let began = Instant::now();
+        for (index, mut connection) in self.connections.drain(..).enumerate() {
+            let profile = self.profile.clone();
+            let due = move |turn: usize| {
+                #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+                Duration::from_secs_f64((turn * count + index) as f64 / per_second)
+            };
+            clients.spawn(async move {
+                let (mut tally, mut took) = (Tally::default(), Vec::new());
+                for at in (0..).map(due).take_while(|at| *at < time) {
+                    tokio::time::sleep_until((began + at).into()).await;
+                    tally.note(exchange(&profile, &mut connection).await);
+                    took.push((began + at).elapsed());
+                }
+                (tally, took, connection)
+            });
+        }
+        let (mut all, mut latencies) = (Tally::default(), Vec::new());
+        while let Some(done) = clients.join_next().await {
+            let (tally, took, connection) = done?;
+            self.connections.push(connection);
+            all.add(tally);
+            latencies.extend(took);
+        }
+        Ok((all, latencies))
     }
 }
 
@@ -193,13 +247,7 @@ async fn client(
     while !stopped.load(Ordering::Relaxed) {
         let result = exchange(&profile, &mut connection).await;
         let failed = result.is_err();
-        {
-            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            match result {
-                Ok(status) => *tally.statuses.entry(status).or_default() += 1,
-                Err(error) => tally.failures.push(format!("{error:#}")),
-            }
-        }
+        tally.lock().unwrap_or_else(PoisonError::into_inner).note(result);
         // A failure has been noted; what follows is another client's connection.
         if failed {
             match connect(profile.addr).await {
@@ -217,8 +265,10 @@ async fn exchange(profile: &Profile, connection: &mut Connection) -> Result<u16>
         if connection.ready().await.is_err() {
             *connection = connect(profile.addr).await?;
         }
-        let mut request =
-            Request::builder().method(profile.method).uri(profile.target).header("host", "api.example.com");
+        let mut request = Request::builder()
+            .method(profile.method)
+            .uri(&*profile.next_target())
+            .header("host", "api.example.com");
         for (name, value) in profile.headers {
             request = request.header(*name, *value);
         }

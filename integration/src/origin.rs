@@ -140,6 +140,11 @@ impl Origin {
         self.log.seen().clone()
     }
 
+    /// How many requests have reached it.
+    pub fn arrived(&self) -> usize {
+        self.log.seen().len()
+    }
+
     /// Of what has reached it, that which `which` picks.
     pub fn seen_where(&self, which: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         self.log.seen().iter().filter(|one| which(one)).cloned().collect()

@@ -102,3 +102,14 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     }
     Ok(Duration::from_nanos(total_ns))
 }
+
+/// The most memory that a process has had at any time; bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn peak_memory_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}

@@ -13,7 +13,8 @@ use crate::{
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct StackOptions {
-    /// Added to the companion's configuration (YAML, top level): surfaces, for example.
+    /// Added to the companion's configuration (YAML, top level): surfaces, for example. `{origin}` stands for
+    /// the origin's address.
     pub companion: String,
     /// The filter's configuration.
     pub plugin: PluginConfig,
@@ -48,7 +49,8 @@ impl Stack {
     /// When an Envoy gets no snapshot in time, which fails the test.
     pub async fn start(options: StackOptions) -> Result<Self> {
         let origin = Origin::start()?;
-        let companion = Companion::start(&options.companion).await?;
+        let settings = options.companion.replace("{origin}", &origin.addr().to_string());
+        let companion = Companion::start(&settings).await?;
         let mut envoys = Vec::new();
         for number in 1..=options.envoys {
             let mut envoy = Options::quiesce(&options.plugin, origin.addr(), companion.addr())?;

@@ -9,6 +9,7 @@ mod envoys;
 mod exact;
 mod explain;
 mod freezes;
+mod intents;
 mod policies;
 mod report;
 mod rounds;
@@ -55,6 +56,8 @@ async fn main() -> Result<()> {
     explain::measure(&mut report, args.quick)?;
     eprintln!("{} freezes …", args.freezes);
     freezes::measure(&mut report, args.freezes).await?;
+    eprintln!("keeping writes and replaying them …");
+    intents::measure(&mut report, args.quick).await?;
     eprintln!("{} rounds of {} requests to each variant …", args.rounds, args.requests);
     rounds::measure(&mut report, args.rounds, args.requests).await?;
     report.print();

@@ -1,0 +1,245 @@
+//! What it costs to keep writes for later and to replay them, beside what the disk and the origin can do.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use hyper::body::Bytes;
+use quiesce_integration::{
+    load::{Clients, Profile},
+    origin::Origin,
+    process,
+    stack::{Stack, StackOptions},
+    wait,
+};
+use serde_json::Value;
+use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::report::{Report, median, percentile};
+
+const CLIENTS: usize = 64;
+/// Replays at a time.
+const CONCURRENCY: usize = 16;
+const FREEZE: [&str; 5] = ["freeze", "--for", "2h", "--reason", "a benchmark"];
+/// What a bare loop commits together: as many as the clients have under way.
+const BATCH: i64 = CLIENTS as i64;
+/// What SQLite appends for a row, to the next page; bytes.
+const SYNCED_BYTES: usize = 4096;
+const REPLAYED_WITHIN: Duration = Duration::from_secs(120);
+
+/// How much is done.
+struct Size {
+    rounds: usize,
+    /// Intents of one round.
+    intents: u64,
+    /// Of a round at half the rate.
+    paced: Duration,
+    syncs: usize,
+    replayed: u64,
+    held: i64,
+}
+
+/// Measures intake, replay, and a companion that holds very many.
+pub async fn measure(report: &mut Report, quick: bool) -> Result<()> {
+    let size = if quick {
+        Size { rounds: 1, intents: 500, paced: Duration::from_secs(1), syncs: 50, replayed: 200, held: 2000 }
+    } else {
+        let paced = Duration::from_secs(5);
+        Size { rounds: 5, intents: 10_000, paced, syncs: 1000, replayed: 10_000, held: 1_000_000 }
+    };
+    let stack = frozen().await?;
+    intake(report, &stack, &size).await?;
+    drop(stack);
+    replay(report, &size).await?;
+    hold(report, &size).await
+}
+
+async fn frozen() -> Result<Stack> {
+    let settings = format!(
+        "surfaces:\n  - name: shop\n    rules:\n\
+         \x20     - {{ methods: [POST], path: '/orders/{{*rest}}', effect: write, action: queue }}\n\
+         intents:\n  headers: [content-type, x-origin-delay-ms]\n\
+         backfill: {{ to: 'http://{{origin}}', soak: 1ms, concurrency: {CONCURRENCY} }}\n"
+    );
+    let stack = Stack::start(StackOptions { companion: settings, ..StackOptions::default() }).await?;
+    stack.companion.run(&[&FREEZE[..], &["--wait"]].concat()).await?;
+    Ok(stack)
+}
+
+fn profile(stack: &Stack, clients: usize) -> Profile {
+    let body = Bytes::from(vec![b'x'; 1024]);
+    let headers = &[("content-type", "text/plain"), ("x-origin-delay-ms", "5")];
+    let addr = stack.envoy().addr();
+    Profile { addr, method: "POST", target: "/orders/{n}", headers, body, clients }
+}
+
+/// Intents through Envoy, and the very same rows by a loop that does nothing else, in turns.
+async fn intake(report: &mut Report, stack: &Stack, size: &Size) -> Result<()> {
+    let mut clients = Clients::connect(profile(stack, CLIENTS)).await?;
+    let store = stack.companion.store_file();
+    let (mut ratios, mut rates, mut late) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..size.rounds {
+        let before = last_seq(&store).await?;
+        let began = Instant::now();
+        let tally = clients.send(size.intents).await?;
+        let ours = began.elapsed();
+        ensure!(tally.other_than(&[202]).is_empty(), "intents: {:?}", tally.other_than(&[202]));
+        let bare = bare_loop(&store, before).await?;
+        ratios.push(ours.as_secs_f64() / bare.as_secs_f64());
+        #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+        let rate = size.intents as f64 / ours.as_secs_f64();
+        rates.push(rate);
+
+        let (tally, took) = clients.send_at_rate(rate / 2.0, size.paced).await?;
+        ensure!(tally.other_than(&[202]).is_empty(), "intents: {:?}", tally.other_than(&[202]));
+        let ours_ms: Vec<_> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+        let disk_ms = sync_ms(&store, size.syncs)?;
+        late.push(percentile(&ours_ms, 0.99) / percentile(&disk_ms, 0.99));
+    }
+    report.target(
+        "durable intents, 64 clients, 1 KB: time by that of a bare loop of inserts",
+        median(&ratios),
+        "x",
+        2.0,
+    );
+    report.note("the same: intents a second", median(&rates), "/s");
+    report.target("p99 of a 202 at half that rate, by that of the disk's sync", median(&late), "x", 5.0);
+    Ok(())
+}
+
+async fn open(file: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(30));
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+async fn last_seq(store: &Path) -> Result<i64> {
+    let row = sqlx::query("SELECT coalesce(max(seq), 0) FROM intents");
+    Ok(row.fetch_one(&mut open(store).await?).await?.try_get(0)?)
+}
+
+/// Inserts the rows behind `after` into another file of the same schema beside the store's.
+async fn bare_loop(store: &Path, after: i64) -> Result<Duration> {
+    let dir = tempfile::tempdir_in(store.parent().context("a store in no directory")?)?;
+    let mut copy = open(&dir.path().join("bare.db")).await?;
+    let source = store.to_str().context("a store whose path is no text")?;
+    sqlx::query("ATTACH ? AS source").bind(source).execute(&mut copy).await?;
+    let schema = "SELECT sql FROM source.sqlite_master
+        WHERE tbl_name IN ('intents', 'intent_payloads') AND sql IS NOT NULL ORDER BY type = 'index'";
+    for row in sqlx::query(schema).fetch_all(&mut copy).await? {
+        sqlx::query(sqlx::AssertSqlSafe(row.try_get::<String, _>(0)?)).execute(&mut copy).await?;
+    }
+    let last = last_seq(store).await?;
+    let began = Instant::now();
+    for first in (after + 1..=last).step_by(CLIENTS) {
+        let mut tx = copy.begin().await?;
+        for insert in [
+            "INSERT INTO main.intents SELECT * FROM source.intents WHERE seq BETWEEN ? AND ?",
+            "INSERT INTO main.intent_payloads SELECT * FROM source.intent_payloads WHERE seq BETWEEN ? AND ?",
+        ] {
+            sqlx::query(insert).bind(first).bind(first + BATCH - 1).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(began.elapsed())
+}
+
+/// What it takes to append to a file beside the store's and have that on disk.
+fn sync_ms(store: &Path, count: usize) -> Result<Vec<f64>> {
+    let mut file = File::create(store.with_extension("sync"))?;
+    let page = [0_u8; SYNCED_BYTES];
+    let sync = |_| {
+        let began = Instant::now();
+        file.write_all(&page)?;
+        file.sync_data()?;
+        Ok(began.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..count).map(sync).collect()
+}
+
+/// Replays to an origin that takes 5 ms, and the same requests by clients that do nothing else.
+async fn replay(report: &mut Report, size: &Size) -> Result<()> {
+    let mut ratios = Vec::new();
+    for _ in 0..size.rounds.min(3) {
+        let stack = frozen().await?;
+        let mut clients = Clients::connect(profile(&stack, CLIENTS)).await?;
+        let tally = clients.send(size.replayed).await?;
+        ensure!(tally.with_status(202) == size.replayed, "intents: {:?}", tally.statuses);
+        // While frozen nothing else arrives.
+        let arrived = || stack.origin.arrived();
+        let wanted = usize::try_from(size.replayed)?;
+        stack.companion.run(&["thaw"]).await?;
+        wait::until("the first replay", REPLAYED_WITHIN, || async { (arrived() > 0).then_some(()) }).await?;
+        let (began, first) = (Instant::now(), arrived());
+        wait::until("all replays", REPLAYED_WITHIN, || async { (arrived() >= wanted).then_some(()) }).await?;
+        let ours = began.elapsed();
+
+        let origin = Origin::start()?;
+        let direct = Profile { addr: origin.addr(), ..profile(&stack, CONCURRENCY) };
+        let mut direct = Clients::connect(direct).await?;
+        let began = Instant::now();
+        direct.send(u64::try_from(wanted - first)?).await?;
+        ratios.push(ours.as_secs_f64() / began.elapsed().as_secs_f64());
+    }
+    // A fifth of the time elsewhere is a quarter more than the origin's.
+    report.target("replay: time by that of as many clients who send the same", median(&ratios), "x", 1.25);
+    Ok(())
+}
+
+/// A companion that starts with very many held intents, takes some more, and lists them.
+async fn hold(report: &mut Report, size: &Size) -> Result<()> {
+    let mut stack = frozen().await?;
+    let mut clients = Clients::connect(profile(&stack, CLIENTS)).await?;
+    clients.send(1).await?;
+    stack.companion.stop().await?;
+    multiply(&stack.companion.store_file(), size.held).await?;
+    stack.companion.restart().await?;
+    let tally = clients.send(100).await?;
+    ensure!(tally.with_status(202) == 100, "intents: {:?}", tally.statuses);
+    let listed: Value = stack.companion.json(&["intents", "list", "--state", "held"]).await?;
+    ensure!(listed["intents"].as_array().is_some_and(|intents| !intents.is_empty()), "{listed}");
+    #[allow(clippy::cast_precision_loss, reason = "megabytes")]
+    let peak_mb = process::peak_memory_bytes(stack.companion.pid())? as f64 / 1e6;
+    report.target("memory of a companion that holds 1,000,000 intents", peak_mb, "MB", 200.0);
+    Ok(())
+}
+
+/// Makes of one held intent `count`, each with a line and a key of its own.
+async fn multiply(store: &Path, count: i64) -> Result<()> {
+    let mut store = open(store).await?;
+    let columns = sqlx::query("SELECT name FROM pragma_table_info('intents')").fetch_all(&mut store).await?;
+    let names: Vec<String> = columns.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let values: Vec<_> = names
+        .iter()
+        .map(|name| match name.as_str() {
+            "seq" => "n",
+            "id" | "key" => "printf('%026d', n)",
+            "line" => "'/orders/' || n",
+            other => other,
+        })
+        .collect();
+    let numbers = "WITH numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)";
+    for insert in [
+        format!(
+            "INSERT INTO intents ({}) {numbers} SELECT {} FROM numbers, intents WHERE seq = 1",
+            names.join(", "),
+            values.join(", ")
+        ),
+        format!(
+            "INSERT INTO intent_payloads {numbers} \
+             SELECT n, sealed_by, head, body FROM numbers, intent_payloads WHERE seq = 1"
+        ),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(insert)).bind(count).execute(&mut store).await?;
+    }
+    store.close().await?;
+    Ok(())
+}
