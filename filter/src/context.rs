@@ -10,7 +10,7 @@ use std::{cell::RefCell, rc::Rc};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::{
-    admission::{Admission, Body, admit},
+    admission::{Admission, Body, admit, hand_on},
     config::PluginConfig,
     host,
     plugin::Plugin,
@@ -66,10 +66,15 @@ fn on_tick(root_id: u32) {
     }
 }
 
-/// The answer to a call that a root context has made; without a body if the call failed.
+/// The answer to a call that a root context has made, or a stream that waits for it; without a body if the
+/// call failed.
 fn on_http_call_response(context_id: u32, token: u32, body_bytes: Option<usize>) {
     if let Some(plugin) = plugin_of(context_id) {
         plugin.on_response(token, body_bytes);
+    } else if let Some(plugin) =
+        PLUGINS.with_borrow(|plugins| plugins.last().map(|(_, plugin)| plugin.clone()))
+    {
+        host::reply(&hand_on(&plugin, context_id, body_bytes.unwrap_or(0)));
     }
 }
 
@@ -84,15 +89,15 @@ fn on_request_headers(context_id: u32, end_of_stream: bool) -> Action {
 /// More of the request's body has come, or its end. Bodies that nobody waits for pass untouched.
 fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
     PLUGINS.with_borrow(|plugins| {
-        let awaits = |plugin: &Plugin| plugin.awaited.borrow().size_bytes(context_id).is_some();
-        let Some((_, plugin)) = plugins.iter().find(|(_, plugin)| awaits(plugin)) else {
+        let noted = |plugin: &Plugin| plugin.awaited.borrow_mut().note(context_id, size_bytes);
+        let Some((plugin, awaited)) = plugins.iter().find_map(|(_, plugin)| Some((plugin, noted(plugin)?)))
+        else {
             return Action::Continue;
         };
-        if size_bytes > plugin.config.inspect_bodies.max_bytes {
+        if size_bytes > awaited.max_bytes {
             return go_on(plugin, context_id, Body::TooLong);
         }
         if !end_of_stream {
-            plugin.awaited.borrow_mut().note(context_id, size_bytes);
             return Action::Pause;
         }
         let body = host::request_body(size_bytes);
@@ -102,22 +107,22 @@ fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> A
 
 /// The trailers of a request end its body.
 fn on_request_trailers(context_id: u32) -> Action {
-    let size_bytes = PLUGINS.with_borrow(|plugins| {
-        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().size_bytes(context_id))
+    let awaited = PLUGINS.with_borrow(|plugins| {
+        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().get(context_id))
     });
-    size_bytes.map_or(Action::Continue, |size_bytes| on_request_body(context_id, size_bytes, true))
+    awaited.map_or(Action::Continue, |body| on_request_body(context_id, body.size_bytes, true))
 }
 
 fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     let admission = admit(plugin, context_id, &host::request_headers(), body);
-    if let Admission::Awaited = admission {
-        plugin.awaited.borrow_mut().note(context_id, 0);
+    if let Admission::Awaited { max_bytes } = admission {
+        plugin.awaited.borrow_mut().wait_for(context_id, max_bytes);
     } else if !matches!(body, Body::ToCome) {
         plugin.awaited.borrow_mut().remove(context_id);
     }
     match admission {
         Admission::Passed => Action::Continue,
-        Admission::Awaited => Action::Pause,
+        Admission::Awaited { .. } | Admission::Asked => Action::Pause,
         Admission::Answered(reply) => {
             host::reply(&reply);
             Action::Pause

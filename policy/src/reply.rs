@@ -69,7 +69,7 @@ struct Problem<'a> {
 impl RefusalReply {
     /// The answer for one reason. `window` is the one that refuses, if it is known.
     pub fn new(refusal: Refusal, window: Option<&Window>, status_page: Option<&str>) -> Self {
-        Self::with_detail(refusal, window, status_page, detail(window))
+        Self::with_detail(refusal, window, status_page, detail(refusal, window))
     }
 
     /// The same, in other words for people.
@@ -139,8 +139,11 @@ impl RefusalReply {
     }
 }
 
-fn detail(window: Option<&Window>) -> String {
+fn detail(refusal: Refusal, window: Option<&Window>) -> String {
     match window.map(|window| window.ends_at) {
+        _ if refusal == Refusal::IntentNotKept => {
+            "It is not known whether the write was kept for later. Send it again, with the same Idempotency-Key.".to_owned()
+        }
         Some(Some(ends_at)) => format!("Read-only until {ends_at}. Nothing was written. Reads are served."),
         Some(None) => "Read-only until further notice. Nothing was written. Reads are served.".to_owned(),
         None => "Nothing was written. Reads are served.".to_owned(),

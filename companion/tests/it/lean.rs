@@ -151,6 +151,7 @@ fn ordinary_reads_are_skipped_and_nothing_else() {
         ("GET", "[::1]", "/"),
         ("GET", other, "/.well-known/maintenance"),
         ("GET", other, "/.well-known/maintenance?x"),
+        ("GET", other, "/.well-known/maintenance/intents/01m8492tc1sh7xwp93mf81xqfr"),
         ("GET", other, "*"),
         ("GET", other, "//"),
         ("GET", other, "/a//b"),
