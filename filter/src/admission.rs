@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use quiesce_policy::{
-    Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Timestamp, Verdict,
+    Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Stop, Timestamp, Verdict,
+    intent::{RECEIPT_PATH, receipt_id},
     reply::{self, BANNER_PATH, Reply},
     retry,
     snapshot::{Action, Effect, Window},
@@ -15,6 +16,7 @@ use crate::{
     counters::Outcome,
     host,
     in_flight::Counted,
+    intents,
     plugin::Plugin,
     state::Knowledge,
 };
@@ -28,8 +30,13 @@ pub enum Admission {
     Passed,
     /// It is answered here.
     Answered(Reply),
-    /// Its body decides, which has not come.
-    Awaited,
+    /// It is decided when its body is whole, or longer than this.
+    Awaited {
+        /// Bytes.
+        max_bytes: usize,
+    },
+    /// The companion is asked, and its answer is the client's.
+    Asked,
 }
 
 /// What is known of a request's body.
@@ -55,10 +62,15 @@ pub fn admit(plugin: &Plugin, context_id: u32, headers: &HeaderBlock, body: Body
     plugin.look();
     let request = Request::read(headers.headers());
     let policy = Rc::clone(plugin.state.borrow().policy());
-    if is_banner(&request) {
-        return Admission::Answered(banner(plugin, &request));
-    }
     let asking = Asking { plugin, context_id, request: &request, body };
+    if let Some(below) = below_banner(&request) {
+        if matches!(below.first(), None | Some(b'?')) {
+            return Admission::Answered(banner(plugin, &request));
+        }
+        if let Some(id) = request.target.strip_prefix(RECEIPT_PATH).and_then(receipt_id) {
+            return asking.ask_for_receipt(&policy, id);
+        }
+    }
     let classified = asking.classify(&policy);
     asking.show(&policy, &classified);
     if let Some(settled) = asking.settle(&policy, &classified) {
@@ -101,8 +113,9 @@ impl Asking<'_> {
         let outcome = match (classified.effect, classified.action) {
             (Effect::Read, _) => Outcome::Read,
             (Effect::Write, Action::Allow) => Outcome::Allowed,
-            (Effect::Write, Action::Block) => {
-                return self.awaits(policy, classified).then_some(Admission::Awaited);
+            (Effect::Write, _) => {
+                let max_bytes = self.plugin.config.inspect_bodies.max_bytes;
+                return self.awaits(policy, classified).then_some(Admission::Awaited { max_bytes });
             }
         };
         self.plugin.counters.borrow_mut().note(classified.surface, outcome);
@@ -114,6 +127,21 @@ impl Asking<'_> {
         classified.awaits_body
             && matches!(self.body, Body::ToCome)
             && (!policy.schedule().windows().is_empty() || policy.observes(classified.surface))
+    }
+
+    fn ask_for_receipt(&self, policy: &Policy, id: &str) -> Admission {
+        match intents::ask_for_receipt(self.plugin, id) {
+            true => Admission::Asked,
+            false => Admission::Answered(self.refuse(policy, Refusal::ReceiptUnavailable)),
+        }
+    }
+
+    /// Refuses what is not refused by a window.
+    fn refuse(&self, policy: &Policy, refusal: Refusal) -> Reply {
+        // It is asked for by HTTP, whatever lives behind its path.
+        let classified = Classified { protocol: None, ..policy.classify(self.request) };
+        Refusing { asking: self, policy, classified: &classified, now_ns: host::now_ns() }
+            .answer(refusal, None)
     }
 
     /// Shows the operator what the requests of an observed surface look like.
@@ -151,12 +179,38 @@ fn decide(asking: &Asking<'_>, counted: Counted<'_>, policy: &Policy, classified
             note(Outcome::Exempt);
             Admission::Passed
         }
-        Verdict::Observed(refusal) => {
-            note(Outcome::Observed(refusal));
+        Verdict::Observed(stop) => {
+            note(Outcome::Observed(stop));
             Admission::Passed
         }
-        Verdict::Refused(refusal, window) => Admission::Answered(refusing.answer(refusal, Some(window))),
+        Verdict::Stopped(Stop::Refused(refusal), window) => {
+            Admission::Answered(refusing.answer(refusal, Some(window)))
+        }
+        Verdict::Stopped(Stop::Queued, window) => refusing.keep(window),
+        Verdict::Stopped(stop @ Stop::Dropped, window) => {
+            note(Outcome::Stopped(stop));
+            Admission::Answered(reply::dropped(window))
+        }
     }
+}
+
+/// Hands the answer of the companion on to the client that waits for it: the sender of a write that is to be
+/// kept, or who has asked for a receipt.
+pub fn hand_on(plugin: &Plugin, context_id: u32, body_bytes: usize) -> Reply {
+    let headers = host::request_headers();
+    let request = Request::read(headers.headers());
+    let policy = Rc::clone(plugin.state.borrow().policy());
+    let asking = Asking { plugin, context_id, request: &request, body: Body::ToCome };
+    let is_write = below_banner(&request).is_none();
+    let Some((stop, reply)) = intents::answer(body_bytes) else {
+        let refusal = if is_write { Refusal::IntentNotKept } else { Refusal::ReceiptUnavailable };
+        return asking.refuse(&policy, refusal);
+    };
+    if is_write {
+        let surface = policy.classify(&request).surface;
+        plugin.counters.borrow_mut().note(surface, Outcome::Stopped(stop));
+    }
+    reply
 }
 
 /// Why writes are refused while nothing is known of windows, if they are.
@@ -191,11 +245,35 @@ impl Refusing<'_> {
             Refusal::Starting => (refusal, STARTING_RETRY_S),
             other => (other, wait.retry_after_s),
         };
-        self.asking.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
+        self.asking
+            .plugin
+            .counters
+            .borrow_mut()
+            .note(self.classified.surface, Outcome::Stopped(Stop::Refused(refusal)));
         log::debug!("refused: {} on {}", refusal.code(), self.policy.surface_name(self.classified.surface));
         let dialect = Dialect::of(self.asking.request, self.classified.protocol, self.asking.body.bytes());
         let mut refusals = self.asking.plugin.refusals.borrow_mut();
         refusals.reply(self.policy, refusal, window).to(dialect, self.policy.refused_calls(), retry_after_s)
+    }
+
+    /// Has a write kept for later: holds it until its body is whole, and then offers it to the companion.
+    fn keep(&self, window: &Window) -> Admission {
+        let Asking { plugin, request, body, .. } = *self.asking;
+        let max_bytes = self.policy.intents().max_bytes;
+        let (body_bytes, whole) = match body {
+            Body::ToCome => (announced_bytes(request), None),
+            Body::Whole(whole) => (whole.len(), Some(whole)),
+            Body::TooLong => (usize::MAX, None),
+        };
+        if body_bytes > max_bytes {
+            return Admission::Answered(self.answer(Refusal::IntentTooLarge, Some(window)));
+        }
+        let Some(whole) = whole else { return Admission::Awaited { max_bytes } };
+        let surface = self.policy.surface_name(self.classified.surface);
+        match intents::offer(plugin, self.policy, request, (surface, window), whole) {
+            true => Admission::Asked,
+            false => Admission::Answered(self.answer(Refusal::IntentNotKept, None)),
+        }
     }
 
     fn wait(&self, ends_at: Option<Timestamp>) -> retry::Wait {
@@ -207,10 +285,17 @@ impl Refusing<'_> {
     }
 }
 
-fn is_banner(request: &Request<'_>) -> bool {
+/// How long a body will be, if its head says so; bytes.
+fn announced_bytes(request: &Request<'_>) -> usize {
+    let announced =
+        request.headers.single(b"content-length").and_then(|value| std::str::from_utf8(value).ok());
+    announced.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// Of a request for what is answered here, what its target has behind the path of the banner.
+fn below_banner<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     let below = request.target.strip_prefix(BANNER_PATH);
-    below.is_some_and(|rest| matches!(rest.first(), None | Some(b'?')))
-        && matches!(request.method, b"GET" | b"HEAD")
+    below.filter(|_| matches!(request.method, b"GET" | b"HEAD"))
 }
 
 fn banner(plugin: &Plugin, request: &Request<'_>) -> Reply {

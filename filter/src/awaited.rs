@@ -1,26 +1,38 @@
-//! Streams whose bodies are waited for, because only those tell whether they read.
+//! Streams whose bodies are waited for, because something is to be done with them as a whole.
 
-/// Streams by their number, and how much of their bodies has come; bytes.
+/// Streams by their number, and what is waited for.
 #[derive(Debug, Default)]
-pub struct Awaited(Vec<(u32, usize)>);
+pub struct Awaited(Vec<(u32, AwaitedBody)>);
+
+/// A body that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedBody {
+    /// How much of it has come; bytes.
+    pub size_bytes: usize,
+    /// If it is longer, nobody waits for the rest; bytes.
+    pub max_bytes: usize,
+}
 
 impl Awaited {
-    /// Notes how much of a stream's body has come.
-    pub fn note(&mut self, context_id: u32, size_bytes: usize) {
-        match self.find(context_id) {
-            Ok(at) => {
-                if let Some(known) = self.0.get_mut(at) {
-                    known.1 = size_bytes;
-                }
-            }
-            Err(at) => self.0.insert(at, (context_id, size_bytes)),
+    /// Waits for the body of a stream.
+    pub fn wait_for(&mut self, context_id: u32, max_bytes: usize) {
+        if let Err(at) = self.find(context_id) {
+            self.0.insert(at, (context_id, AwaitedBody { size_bytes: 0, max_bytes }));
         }
     }
 
-    /// How much of a stream's body has come, if it is waited for.
-    pub fn size_bytes(&self, context_id: u32) -> Option<usize> {
+    /// Notes how much of a stream's body has come; returns what is waited for, if it is.
+    pub fn note(&mut self, context_id: u32, size_bytes: usize) -> Option<AwaitedBody> {
         let at = self.find(context_id).ok()?;
-        self.0.get(at).map(|(_, size_bytes)| *size_bytes)
+        let (_, body) = self.0.get_mut(at)?;
+        body.size_bytes = size_bytes;
+        Some(*body)
+    }
+
+    /// What is waited for of a stream, if it is.
+    pub fn get(&self, context_id: u32) -> Option<AwaitedBody> {
+        let at = self.find(context_id).ok()?;
+        self.0.get(at).map(|(_, body)| *body)
     }
 
     /// Waits for this one no more.
@@ -42,11 +54,14 @@ mod tests {
     #[test]
     fn streams_come_and_go_in_any_order() {
         let mut awaited = Awaited::default();
-        for id in [3, 1, 2, 1] {
-            awaited.note(id, 10 * id as usize);
+        for id in [3, 1, 2] {
+            awaited.wait_for(id, 100);
         }
+        assert_eq!(awaited.note(1, 10), Some(AwaitedBody { size_bytes: 10, max_bytes: 100 }));
+        assert_eq!(awaited.note(4, 10), None);
         awaited.remove(2);
         awaited.remove(7);
-        assert_eq!([1, 2, 3].map(|id| awaited.size_bytes(id)), [Some(10), None, Some(30)]);
+        let sizes = [1, 2, 3].map(|id| awaited.get(id).map(|body| body.size_bytes));
+        assert_eq!(sizes, [Some(10), None, Some(0)]);
     }
 }

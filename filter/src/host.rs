@@ -11,6 +11,8 @@ use proxy_wasm::{
 };
 use quiesce_policy::{HeaderBlock, Timestamp, reply::Reply};
 
+use crate::config::PluginConfig;
+
 /// A compare-and-swap token that no stored value ever has, by which a value is stored only if there
 /// is none: the host compares tokens only where a value exists (proxy-wasm-cpp-host `shared_data.cc`).
 const ABSENT: u32 = u32::MAX;
@@ -101,17 +103,17 @@ pub fn set_tick_period(period_ms: u64) {
 
 /// The plugin configuration, in the callback that brings it.
 pub fn plugin_configuration(size_bytes: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size_bytes).ok().flatten().unwrap_or_default()
+    raw::buffer(BufferType::PluginConfiguration, size_bytes).unwrap_or_default()
 }
 
 /// The headers of the request, in its callback: one call, one copy.
 pub fn request_headers() -> HeaderBlock {
-    HeaderBlock::from_host(raw::request_headers().unwrap_or_default())
+    HeaderBlock::from_host(raw::headers(MapType::HttpRequestHeaders).unwrap_or_default())
 }
 
 /// The request's body as far as it has come, in the callbacks of body and trailers.
 pub fn request_body(size_bytes: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+    raw::buffer(BufferType::HttpRequestBody, size_bytes).unwrap_or_default()
 }
 
 /// Answers the request instead of the origin.
@@ -126,35 +128,44 @@ pub fn reset_stream(context_id: u32, root_id: u32) {
     log_failure("set_effective_context", hostcalls::set_effective_context(root_id));
 }
 
-/// Sends a JSON request to a cluster; the answer comes with the token returned.
-pub fn post_json(cluster: &str, path: &str, bearer: &str, body: &[u8], timeout_ms: u64) -> Option<u32> {
-    let authorization = format!("Bearer {bearer}");
-    let headers = vec![
-        (":method", "POST"),
-        (":path", path),
-        (":authority", cluster),
-        ("content-type", "application/json"),
-        ("authorization", &authorization),
+/// Calls the companion: POST, or GET if there is no body. The answer comes with the token returned, in a
+/// callback of the context that called.
+pub fn call(
+    config: &PluginConfig,
+    path: &str,
+    headers: &[(&[u8], &[u8])],
+    body: &[u8],
+    timeout_ms: u32,
+) -> Option<u32> {
+    let (cluster, method) = (&config.companion_cluster, if body.is_empty() { "GET" } else { "POST" });
+    let bearer = ["Bearer ", config.sync_token.expose()].concat();
+    let mut pairs: Vec<(&[u8], &[u8])> = vec![
+        (b":method", method.as_bytes()),
+        (b":path", path.as_bytes()),
+        (b":authority", cluster.as_bytes()),
+        (b"authorization", bearer.as_bytes()),
     ];
-    let timeout = Duration::from_millis(timeout_ms);
-    match hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout) {
-        Ok(token) => Some(token),
-        Err(status) => {
-            log::warn!("cannot call the companion: cluster `{cluster}`: {status:?}");
-            None
-        }
+    pairs.extend_from_slice(headers);
+    let called = raw::call(cluster, &HeaderBlock::new(&pairs), body, timeout_ms);
+    if let Err(status) = called {
+        log::warn!("cannot call the companion: cluster `{cluster}`: {status:?}");
     }
+    called.ok()
 }
 
-/// A header of the answer to [`post_json`], in its callback.
-pub fn response_header(name: &str) -> Option<String> {
-    let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten()?;
-    String::from_utf8(value).ok()
+/// The same with a body of JSON.
+pub fn post_json(config: &PluginConfig, path: &str, body: &[u8], timeout_ms: u32) -> Option<u32> {
+    call(config, path, &[(b"content-type", b"application/json")], body, timeout_ms)
 }
 
-/// The body of the answer to [`post_json`], in its callback.
+/// The headers of the answer to [`call`], in its callback; none if there was no answer.
+pub fn response_headers() -> HeaderBlock {
+    HeaderBlock::from_host(raw::headers(MapType::HttpCallResponseHeaders).unwrap_or_default())
+}
+
+/// The body of the answer to [`call`], in its callback.
 pub fn response_body(size_bytes: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+    raw::buffer(BufferType::HttpCallResponseBody, size_bytes).unwrap_or_default()
 }
 
 fn log_failure(call: &str, result: Result<(), Status>) {
@@ -169,8 +180,8 @@ fn log_failure(call: &str, result: Result<(), Status>) {
 mod raw {
     use std::ptr::{null, null_mut};
 
-    use proxy_wasm::types::{MapType, Status};
-    use quiesce_policy::reply::Reply;
+    use proxy_wasm::types::{BufferType, MapType, Status};
+    use quiesce_policy::{HeaderBlock, reply::Reply};
 
     /// The answer to no gRPC call.
     const NO_GRPC_STATUS: i32 = -1;
@@ -190,6 +201,27 @@ mod raw {
             size_bytes: *mut usize,
         ) -> Status;
 
+        fn proxy_get_buffer_bytes(
+            buffer_type: BufferType,
+            start: usize,
+            length: usize,
+            data: *mut *mut u8,
+            size_bytes: *mut usize,
+        ) -> Status;
+
+        fn proxy_http_call(
+            upstream: *const u8,
+            upstream_bytes: usize,
+            headers: *const u8,
+            headers_bytes: usize,
+            body: *const u8,
+            body_bytes: usize,
+            trailers: *const u8,
+            trailers_bytes: usize,
+            timeout_ms: u32,
+            token: *mut u32,
+        ) -> Status;
+
         fn proxy_send_local_response(
             status: u32,
             details: *const u8,
@@ -202,11 +234,14 @@ mod raw {
         ) -> Status;
     }
 
-    pub fn request_headers() -> Option<Vec<u8>> {
+    pub fn headers(map: MapType) -> Option<Vec<u8>> {
         // SAFETY: the host writes to both, or to neither and says so.
-        handed_over(|data, size_bytes| unsafe {
-            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, data, size_bytes)
-        })
+        handed_over(|data, size_bytes| unsafe { proxy_get_header_map_pairs(map, data, size_bytes) })
+    }
+
+    pub fn buffer(buffer: BufferType, length: usize) -> Option<Vec<u8>> {
+        // SAFETY: as for headers.
+        handed_over(|data, size_bytes| unsafe { proxy_get_buffer_bytes(buffer, 0, length, data, size_bytes) })
     }
 
     pub fn property(path: &str) -> Option<Vec<u8>> {
@@ -214,6 +249,26 @@ mod raw {
         handed_over(|data, size_bytes| unsafe {
             proxy_get_property(path.as_ptr(), path.len(), data, size_bytes)
         })
+    }
+
+    pub fn call(upstream: &str, headers: &HeaderBlock, body: &[u8], timeout_ms: u32) -> Result<u32, Status> {
+        let (headers, mut token) = (headers.as_bytes(), 0);
+        // SAFETY: the host reads what the pointers and lengths span, and keeps nothing of it; it writes the token.
+        let status = unsafe {
+            proxy_http_call(
+                upstream.as_ptr(),
+                upstream.len(),
+                headers.as_ptr(),
+                headers.len(),
+                body.as_ptr(),
+                body.len(),
+                null(),
+                0,
+                timeout_ms,
+                &raw mut token,
+            )
+        };
+        if status == Status::Ok { Ok(token) } else { Err(status) }
     }
 
     pub fn reply(reply: &Reply) -> Result<(), Status> {

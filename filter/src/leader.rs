@@ -1,6 +1,9 @@
 //! The one VM of the process that talks to the companion: lease, long poll, reports.
 
+use std::borrow::Cow;
+
 use quiesce_policy::{
+    Headers,
     snapshot::{Epoch, WindowId},
     sync::{EPOCH_HEADER, RejectedSnapshot, SyncRequest},
 };
@@ -16,10 +19,10 @@ use crate::{
 const LEASE: &str = "quiesce.leader";
 
 /// How long the companion may hold a poll; milliseconds.
-const POLL_MS: u64 = 30_000;
+const POLL_MS: u32 = 30_000;
 
 /// How long an answer may take beyond that; milliseconds.
-const ANSWER_MS: u64 = 5000;
+const ANSWER_MS: u32 = 5000;
 
 /// While writes drain, the leader looks this often, so that the last one's end is told at once; milliseconds.
 const DRAIN_TICK_MS: u64 = 5;
@@ -109,10 +112,10 @@ impl Leader {
         } else {
             return self.hurry_ms();
         }
-        let status = body_bytes.and_then(|_| host::response_header(":status"));
-        let applied = match status.as_deref() {
-            Some("200") => self.apply(plugin, body_bytes.unwrap_or(0)),
-            Some("204") => {
+        let answer = host::response_headers();
+        let applied = match answer.headers().single(b":status") {
+            Some(b"200") => self.apply(plugin, answer.headers(), body_bytes.unwrap_or(0)),
+            Some(b"204") => {
                 self.backoff_ms = *BACKOFF_MS.start();
                 false
             }
@@ -184,7 +187,7 @@ impl Leader {
         self.report = self.send(plugin, standing, 0);
     }
 
-    fn send(&mut self, plugin: &Plugin, standing: Told, wait_ms: u64) -> Option<u32> {
+    fn send(&mut self, plugin: &Plugin, standing: Told, wait_ms: u32) -> Option<u32> {
         let request = SyncRequest {
             enforcer: plugin.enforcer.clone(),
             applied: standing.applied,
@@ -196,11 +199,10 @@ impl Leader {
             counters: plugin.counters.borrow_mut().report(),
             boots_closed: plugin.config.boots_closed(),
             rejected: self.rejected.clone(),
-            wait_ms,
+            wait_ms: wait_ms.into(),
         };
         let body = serde_json::to_vec(&request).unwrap_or_default();
-        let (cluster, token) = (&plugin.config.companion_cluster, plugin.config.sync_token.expose());
-        let sent = host::post_json(cluster, "/v1/sync", token, &body, wait_ms + ANSWER_MS);
+        let sent = host::post_json(&plugin.config, "/v1/sync", &body, wait_ms + ANSWER_MS);
         match sent {
             Some(_) => {
                 self.told = standing;
@@ -211,10 +213,10 @@ impl Leader {
         sent
     }
 
-    fn back_off(&mut self, status: Option<&str>) {
+    fn back_off(&mut self, status: Option<&[u8]>) {
         log::warn!(
             "the companion did not answer as it should ({}); next try in {} ms",
-            status.unwrap_or("no answer"),
+            status.map_or(Cow::Borrowed("no answer"), String::from_utf8_lossy),
             self.backoff_ms
         );
         self.told = Told::default();
@@ -223,7 +225,7 @@ impl Leader {
     }
 
     /// Puts the snapshot of an answer in force; says whether it did.
-    fn apply(&mut self, plugin: &Plugin, body_bytes: usize) -> bool {
+    fn apply(&mut self, plugin: &Plugin, headers: Headers<'_>, body_bytes: usize) -> bool {
         let published = if body_bytes > MAX_SNAPSHOT_BYTES {
             Err(format!("{body_bytes} bytes; at most {MAX_SNAPSHOT_BYTES}"))
         } else {
@@ -241,7 +243,8 @@ impl Leader {
             Err(error) => {
                 self.rejections.add(1);
                 let version =
-                    host::response_header(EPOCH_HEADER).and_then(|value| value.parse().ok()).unwrap_or(0);
+                    headers.single(EPOCH_HEADER.as_bytes()).and_then(|value| str::from_utf8(value).ok());
+                let version = version.and_then(|value| value.parse().ok()).unwrap_or(0);
                 log::error!("snapshot {version} cannot be used, the last good one stays in force: {error}");
                 let count = self.rejections.get().unwrap_or(0);
                 self.rejected = Some(RejectedSnapshot { version: Epoch(version), error, count });

@@ -21,6 +21,8 @@ mod host;
 #[cfg(target_arch = "wasm32")]
 mod in_flight;
 #[cfg(target_arch = "wasm32")]
+mod intents;
+#[cfg(target_arch = "wasm32")]
 mod leader;
 #[cfg(target_arch = "wasm32")]
 mod plugin;

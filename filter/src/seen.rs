@@ -15,7 +15,7 @@ use crate::{config::PluginConfig, host};
 const REPORT_MS: u64 = 2000;
 
 /// How long the companion may take to answer; milliseconds.
-const ANSWER_MS: u64 = 5000;
+const ANSWER_MS: u32 = 5000;
 
 /// One VM's part in it. Every VM tells its own: what it saw need not meet elsewhere in the process.
 #[derive(Default)]
@@ -55,8 +55,7 @@ impl Seeing {
         let (seen, unlisted) = state.table.take();
         let report = SeenReport { enforcer: enforcer.clone(), epoch: state.epoch, seen, unlisted };
         let body = serde_json::to_vec(&report).unwrap_or_default();
-        let (cluster, token) = (&config.companion_cluster, config.sync_token.expose());
-        match host::post_json(cluster, "/v1/seen", token, &body, ANSWER_MS) {
+        match host::post_json(config, "/v1/seen", &body, ANSWER_MS) {
             Some(token) => state.sent = Some((token, report)),
             None => state.table.put_back(report.seen, report.unlisted),
         }
@@ -66,7 +65,7 @@ impl Seeing {
     pub fn on_response(&self, token: u32, is_answered: bool) -> bool {
         let mut state = self.0.borrow_mut();
         let Some((_, report)) = state.sent.take_if(|(sent, _)| *sent == token) else { return false };
-        if !is_answered || host::response_header(":status").as_deref() != Some("204") {
+        if !is_answered || host::response_headers().headers().single(b":status") != Some(b"204") {
             state.table.put_back(report.seen, report.unlisted);
             state.epoch = state.epoch.min(report.epoch);
         }

@@ -10,13 +10,20 @@ use walrus::{ExportId, ModuleConfig};
 /// and all that only it reached.
 pub const KEPT: &[Kept] = &[
     kept("memory", "the host reads and writes the filter's data through it"),
-    kept("_initialize", "the host calls it first; it registers the contexts"),
+    kept("_initialize", "the host calls it first; it makes logging work"),
     kept("proxy_abi_version_0_2_1", "tells the host which ABI this is; without it the module is refused"),
     kept("malloc", "the host allocates what its calls return: `proxy_on_memory_allocate` on this target"),
-    renamed("quiesce_on_vm_start", "proxy_on_vm_start", "makes the root context, and starts it"),
-    kept("proxy_on_configure", "reads the plugin configuration"),
-    kept("proxy_on_tick", "the leader's lease, its reports, and windows that start or lapse"),
-    kept("proxy_on_http_call_response", "the answer to a sync"),
+    renamed("quiesce_on_configure", "proxy_on_configure", "reads the plugin configuration, and starts"),
+    renamed(
+        "quiesce_on_tick",
+        "proxy_on_tick",
+        "the leader's lease, its reports, and windows that start or lapse",
+    ),
+    renamed(
+        "quiesce_on_http_call_response",
+        "proxy_on_http_call_response",
+        "the answer to a sync, or to a write that is to be kept",
+    ),
     renamed("quiesce_on_request_headers", "proxy_on_request_headers", "where a request is decided"),
     renamed("quiesce_on_request_body", "proxy_on_request_body", "where bodies are inspected"),
     renamed("quiesce_on_request_trailers", "proxy_on_request_trailers", "the end of some of those bodies"),

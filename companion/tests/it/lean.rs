@@ -151,6 +151,7 @@ fn ordinary_reads_are_skipped_and_nothing_else() {
         ("GET", "[::1]", "/"),
         ("GET", other, "/.well-known/maintenance"),
         ("GET", other, "/.well-known/maintenance?x"),
+        ("GET", other, "/.well-known/maintenance/intents/01m8492tc1sh7xwp93mf81xqfr"),
         ("GET", other, "*"),
         ("GET", other, "//"),
         ("GET", other, "/a//b"),
@@ -319,6 +320,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         1 => Just((Effect::Read, None)),
         3 => Just((Effect::Write, None)),
         1 => Just((Effect::Write, Some(Action::Allow))),
+        1 => Just((Effect::Write, Some(Action::Queue))),
+        1 => Just((Effect::Write, Some(Action::Drop))),
     ];
     (methods, path, header, query, saying).prop_map(|(methods, path, header, query, (effect, action))| Rule {
         methods,
