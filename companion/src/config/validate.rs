@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use quiesce_policy::{
     Policy,
-    snapshot::{Epoch, Exemptions, Mode, Snapshot},
+    snapshot::{Epoch, Exemptions, IntentPolicy, Mode, Snapshot},
 };
 
 use super::{Config, Token};
@@ -62,6 +62,7 @@ pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
         retry: config.retry,
         refused_calls: config.refused_calls,
+        intents: IntentPolicy::default(),
         status_page: config.status_page.clone(),
     }
 }
