@@ -3,6 +3,7 @@
 
 mod change;
 mod control;
+mod intents;
 mod query;
 mod registry;
 mod surfaces;
@@ -18,7 +19,11 @@ use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
-pub use self::{control::control, registry::PollGuard};
+pub use self::{
+    control::control,
+    intents::{Kept, Turned},
+    registry::PollGuard,
+};
 use crate::{
     auth::Tokens,
     barrier::{self, Barrier, Question},
@@ -27,7 +32,7 @@ use crate::{
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
-    intents::Ledger,
+    intents::{Intake, Ledger, Seals},
     metrics::Metrics,
     passes::PassSigner,
     rule_text::RuleTexts,
@@ -45,6 +50,7 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    intake: Intake,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
@@ -92,6 +98,7 @@ impl Service {
         signer: PassSigner,
         store: Arc<dyn Store>,
         ledger: Arc<dyn Ledger>,
+        seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
         let loaded = store.load().await?;
         let windows: BTreeMap<_, _> = loaded
@@ -111,6 +118,7 @@ impl Service {
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
         let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
+        let intake = Intake::new(&config, seals);
         let service = Arc::new(Self {
             config,
             configured,
@@ -118,6 +126,7 @@ impl Service {
             metrics: Metrics::default(),
             store,
             ledger,
+            intake,
             signer,
             observed_surfaces,
             rule_texts,
