@@ -10,6 +10,7 @@ use crate::{
     auth::{TokenError, Tokens},
     config::Config,
     error::ServiceError,
+    intents::{SealError, Seals, SqliteLedger},
     passes::{PassError, PassSigner},
     service::{Service, control},
     store::{SqliteStore, Store, StoreError},
@@ -35,6 +36,9 @@ pub enum ServeError {
     /// The signing key cannot be used.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The keys that intents are sealed with cannot be used.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,13 +75,16 @@ impl Server {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
         let path = directory.join(&config.store);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
+        let seals = Seals::from_env()?;
+        let store = SqliteStore::open(&path).await?;
+        let ledger = Arc::new(SqliteLedger::open(&store).await?);
+        let store: Arc<dyn Store> = Arc::new(store);
         let signer = PassSigner::open(&directory.join(&config.passes.key_file), config.passes.max_lifetime)?;
         tracing::info!(store = %path.display(), "state opened");
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
-        let service = Service::open(config, tokens, signer, Arc::clone(&store)).await?;
+        let service = Service::open(config, tokens, signer, Arc::clone(&store), ledger, seals).await?;
         Ok(Self { service, store, listener })
     }
 
@@ -105,6 +112,7 @@ impl Server {
         let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
+        let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -131,7 +139,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper] {
+        for task in [controller, fleet_keeper, tidier] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

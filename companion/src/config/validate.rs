@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use quiesce_policy::{
     Policy,
-    snapshot::{Epoch, Exemptions, IntentPolicy, Mode, Snapshot},
+    snapshot::{Epoch, Exemptions, Mode, Snapshot},
 };
 
 use super::{Config, Token};
@@ -62,7 +62,7 @@ pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
         retry: config.retry,
         refused_calls: config.refused_calls,
-        intents: IntentPolicy::default(),
+        intents: config.intents.policy(),
         status_page: config.status_page.clone(),
     }
 }
@@ -119,6 +119,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
             format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
         );
     }
+    super::intents::problems(&config.intents, &config.surfaces, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {
         Err(error) => wrong("catalogs", error.to_string()),

@@ -3,6 +3,7 @@
 
 mod change;
 mod control;
+mod intents;
 mod query;
 mod registry;
 mod surfaces;
@@ -18,7 +19,11 @@ use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
-pub use self::{control::control, registry::PollGuard};
+pub use self::{
+    control::control,
+    intents::{Kept, Turned},
+    registry::PollGuard,
+};
 use crate::{
     auth::Tokens,
     barrier::{self, Barrier, Question},
@@ -27,6 +32,7 @@ use crate::{
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
+    intents::{Intake, Ledger, Seals},
     metrics::Metrics,
     passes::PassSigner,
     rule_text::RuleTexts,
@@ -43,6 +49,8 @@ pub struct Service {
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    intake: Intake,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
@@ -89,6 +97,8 @@ impl Service {
         tokens: Tokens,
         signer: PassSigner,
         store: Arc<dyn Store>,
+        ledger: Arc<dyn Ledger>,
+        seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
         let loaded = store.load().await?;
         let windows: BTreeMap<_, _> = loaded
@@ -108,12 +118,15 @@ impl Service {
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
         let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
+        let intake = Intake::new(&config, seals);
         let service = Arc::new(Self {
             config,
             configured,
             tokens,
             metrics: Metrics::default(),
             store,
+            ledger,
+            intake,
             signer,
             observed_surfaces,
             rule_texts,
