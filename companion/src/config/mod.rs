@@ -1,5 +1,6 @@
 //! Configuration: strict YAML, read by the same code at start-up and in `quiesce config check`.
 
+mod backfill;
 mod duration;
 mod layered;
 mod places;
@@ -15,8 +16,12 @@ use quiesce_policy::snapshot::{
 };
 use serde::Deserialize;
 
-use self::layered::layered;
-pub use self::{duration::Period, validate::Summary};
+use self::{backfill::PartialBackfill, layered::layered};
+pub use self::{
+    backfill::{Backfill, Backoff},
+    duration::Period,
+    validate::Summary,
+};
 use crate::{
     auth::Role,
     catalog::{CatalogError, Catalogs},
@@ -63,6 +68,8 @@ layered! {
             passes: Passes / PartialPasses,
             /// What windows may be like.
             windows: Windows / PartialWindows,
+            /// How held writes are replayed.
+            backfill: Backfill / PartialBackfill,
         }
     }
 }

@@ -118,6 +118,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
             format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
         );
     }
+    super::backfill::problems(&config.backfill, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {
         Err(error) => wrong("catalogs", error.to_string()),
