@@ -10,6 +10,7 @@ use crate::{
     auth::{TokenError, Tokens},
     config::Config,
     error::ServiceError,
+    intents::SqliteLedger,
     passes::{PassError, PassSigner},
     service::{Service, control},
     store::{SqliteStore, Store, StoreError},
@@ -71,13 +72,15 @@ impl Server {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
         let path = directory.join(&config.store);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
+        let store = SqliteStore::open(&path).await?;
+        let ledger = Arc::new(SqliteLedger::open(&store).await?);
+        let store: Arc<dyn Store> = Arc::new(store);
         let signer = PassSigner::open(&directory.join(&config.passes.key_file), config.passes.max_lifetime)?;
         tracing::info!(store = %path.display(), "state opened");
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
-        let service = Service::open(config, tokens, signer, Arc::clone(&store)).await?;
+        let service = Service::open(config, tokens, signer, Arc::clone(&store), ledger).await?;
         Ok(Self { service, store, listener })
     }
 

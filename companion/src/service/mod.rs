@@ -27,6 +27,7 @@ use crate::{
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
+    intents::Ledger,
     metrics::Metrics,
     passes::PassSigner,
     rule_text::RuleTexts,
@@ -43,6 +44,7 @@ pub struct Service {
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
@@ -89,6 +91,7 @@ impl Service {
         tokens: Tokens,
         signer: PassSigner,
         store: Arc<dyn Store>,
+        ledger: Arc<dyn Ledger>,
     ) -> Result<Arc<Self>, ServiceError> {
         let loaded = store.load().await?;
         let windows: BTreeMap<_, _> = loaded
@@ -114,6 +117,7 @@ impl Service {
             tokens,
             metrics: Metrics::default(),
             store,
+            ledger,
             signer,
             observed_surfaces,
             rule_texts,

@@ -14,6 +14,7 @@ use quiesce::{
     error::ServiceError,
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
+    intents::SqliteLedger,
     passes::PassSigner,
     service::{Service, control},
     store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow},
@@ -80,11 +81,12 @@ impl Store for Failing {
 async fn service(dir: &Path) -> (Arc<Service>, Arc<Failing>) {
     let config = Config::built_in().unwrap();
     let inner = SqliteStore::open(&dir.join("quiesce.db")).await.unwrap();
+    let ledger = Arc::new(SqliteLedger::open(&inner).await.unwrap());
     let store = Arc::new(Failing { inner, next: AtomicU8::new(WORK) });
     let signer = PassSigner::open(&dir.join("key"), config.passes.max_lifetime).unwrap();
     let tokens = Tokens::load(&config).unwrap();
     let as_store: Arc<dyn Store> = store.clone();
-    (Service::open(config, tokens, signer, as_store).await.unwrap(), store)
+    (Service::open(config, tokens, signer, as_store, ledger).await.unwrap(), store)
 }
 
 fn ann() -> Caller {
