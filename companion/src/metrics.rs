@@ -1,6 +1,9 @@
 //! What `/metrics` says, in the OpenMetrics text format. Its labels have few values, whatever enforcers report.
 
-use std::{sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -8,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{service::Service, windows::Phase};
+use crate::{backfill::answer::Ending, service::Service, windows::Phase};
 
 /// Seconds.
 const REPORT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
@@ -29,6 +32,12 @@ struct ByOutcome {
     outcome: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByEnding {
+    surface: String,
+    ending: &'static str,
+}
+
 /// What the companion counts.
 pub struct Metrics {
     registry: Registry,
@@ -38,6 +47,9 @@ pub struct Metrics {
     epoch: Gauge,
     requests: Family<ByOutcome, Counter>,
     report_seconds: Histogram,
+    replays: Family<ByEnding, Counter>,
+    replays_in_flight: Gauge,
+    backfill_paused: Gauge,
     /// One scrape at a time: what is counted elsewhere is copied in first.
     scrape: Mutex<()>,
 }
@@ -66,6 +78,20 @@ impl Default for Metrics {
             Unit::Seconds,
             report_seconds.clone(),
         );
+        let replays = Family::default();
+        registry.register(
+            "replays",
+            "Attempts to replay held writes, by what became of them",
+            replays.clone(),
+        );
+        let replays_in_flight = Gauge::default();
+        registry.register("replays_in_flight", "Replays on their way", replays_in_flight.clone());
+        let backfill_paused = Gauge::default();
+        registry.register(
+            "backfill_paused",
+            "1 while nothing is replayed until an operator says so",
+            backfill_paused.clone(),
+        );
         Self {
             registry,
             windows,
@@ -74,6 +100,9 @@ impl Default for Metrics {
             epoch,
             requests,
             report_seconds,
+            replays,
+            replays_in_flight,
+            backfill_paused,
             scrape: Mutex::default(),
         }
     }
@@ -83,6 +112,12 @@ impl Metrics {
     /// A report was taken in.
     pub fn report_taken(&self, time: Duration) {
         self.report_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A replay has ended like this.
+    pub fn replayed(&self, surface: &str, ending: Ending) {
+        let label = ByEnding { surface: surface.to_owned(), ending: ending.as_str() };
+        self.replays.get_or_create(&label).inc();
     }
 
     /// All of it as text.
@@ -99,6 +134,8 @@ impl Metrics {
         }
         self.in_flight.set(signed(fleet.in_flight));
         self.epoch.set(signed(status.epoch.0));
+        self.replays_in_flight.set(signed(service.backfill.running.now(Instant::now()).running));
+        self.backfill_paused.set(i64::from(service.backfill.pause().is_some()));
         for (surface, outcome, count) in service.outcome_totals() {
             let counter = self.requests.get_or_create_owned(&ByOutcome { surface, outcome });
             counter.inc_by(count.saturating_sub(counter.get()));

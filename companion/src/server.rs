@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use crate::{
     api,
     auth::{TokenError, Tokens},
+    backfill::replay,
     config::Config,
     error::ServiceError,
     intents::SqliteLedger,
@@ -108,6 +109,7 @@ impl Server {
         let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
+        let backfill = tokio::spawn(replay(Arc::clone(&service)));
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -134,7 +136,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper] {
+        for task in [controller, fleet_keeper, backfill] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

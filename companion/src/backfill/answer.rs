@@ -102,7 +102,9 @@ impl Attempt {
         Self::Answered {
             status,
             headers: kept.iter().filter_map(find).collect(),
-            retry_after_ms: headers.get(RETRY_AFTER).and_then(|value| retry_after_ms(value.to_str().ok()?, now)),
+            retry_after_ms: headers
+                .get(RETRY_AFTER)
+                .and_then(|value| retry_after_ms(value.to_str().ok()?, now)),
             held_again: location.is_some_and(|location| location.starts_with(RECEIPT_PATH)),
         }
     }
@@ -131,7 +133,8 @@ pub fn conclude(
 ) -> (Conclusion, Ending) {
     let before = record.outcome.clone().unwrap_or_default();
     // With its first attempt, or the first since an operator's word, all begins anew.
-    let (failures, since) = if record.attempts <= 1 { (0, now) } else { (before.failures, before.since.unwrap_or(now)) };
+    let (failures, since) =
+        if record.attempts <= 1 { (0, now) } else { (before.failures, before.since.unwrap_or(now)) };
     let meaning = attempt.meaning();
     let failures = failures.saturating_add(u32::from(meaning == Meaning::Failure));
     let (status, headers, asked_ms, note) = match attempt {

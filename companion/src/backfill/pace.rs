@@ -85,7 +85,9 @@ mod tests {
     #[test]
     fn bounds_double_up_to_the_cap_and_all_below_them_is_possible() {
         let backoff = Backoff { first: Period::from_ms(500), cap: Period::from_ms(60_000) };
-        for (failures, bound) in [(1, 500), (2, 1_000), (3, 2_000), (7, 32_000), (8, 60_000), (u32::MAX, 60_000)] {
+        for (failures, bound) in
+            [(1, 500), (2, 1_000), (3, 2_000), (7, 32_000), (8, 60_000), (u32::MAX, 60_000)]
+        {
             assert_eq!(full_jitter(&backoff, failures, u64::MAX), bound);
             assert_eq!(full_jitter(&backoff, failures, 0), 0);
             assert_eq!(full_jitter(&backoff, failures, 1 << 63), (bound + 1) / 2);

@@ -73,10 +73,7 @@ pub(super) fn problems(backfill: &Backfill, wrong: &mut impl FnMut(&str, String)
         );
     }
     if backfill.concurrency.get() > MOST_AT_ONCE {
-        wrong(
-            "backfill.concurrency",
-            format!("is {}, {MOST_AT_ONCE} at most", backfill.concurrency),
-        );
+        wrong("backfill.concurrency", format!("is {}, {MOST_AT_ONCE} at most", backfill.concurrency));
     }
     if backfill.backoff.first > backfill.backoff.cap {
         wrong(
@@ -131,7 +128,9 @@ mod tests {
         for good in ["http://10.0.0.5:10000", "https://shop.example.com/", "http://[::1]:80"] {
             assert!(target(good).is_some(), "{good}");
         }
-        for bad in ["", "10.0.0.5", "ftp://a", "http://a/b", "http://a/?x", "http://u:p@a", "http://a/#b", "/"] {
+        for bad in
+            ["", "10.0.0.5", "ftp://a", "http://a/b", "http://a/?x", "http://u:p@a", "http://a/#b", "/"]
+        {
             assert!(target(bad).is_none(), "{bad}");
         }
     }

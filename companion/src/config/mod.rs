@@ -16,6 +16,7 @@ use quiesce_policy::snapshot::{
 };
 use serde::Deserialize;
 
+pub(crate) use self::backfill::target;
 use self::{backfill::PartialBackfill, layered::layered};
 pub use self::{
     backfill::{Backfill, Backoff},

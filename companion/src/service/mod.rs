@@ -1,6 +1,7 @@
 //! The companion's heart: windows are changed here, one change at a time, on disk before anybody
 //! hears of it, and the snapshot that they make is published to all who wait.
 
+mod backfill;
 mod change;
 mod control;
 mod query;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 pub use self::{control::control, registry::PollGuard};
 use crate::{
     auth::Tokens,
+    backfill::Backfill,
     barrier::{self, Barrier, Question},
     clock,
     config::Config,
@@ -45,6 +47,7 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) backfill: Backfill,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
@@ -118,6 +121,7 @@ impl Service {
             metrics: Metrics::default(),
             store,
             ledger,
+            backfill: Backfill::new(loaded.backfill),
             signer,
             observed_surfaces,
             rule_texts,
@@ -157,6 +161,7 @@ impl Service {
             service.publish(&desk, committed.version)?;
         }
         drop(desk);
+        service.go_on_with_replays().await?;
         Ok(service)
     }
 
@@ -186,6 +191,10 @@ impl Service {
             serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
         };
         self.rules_since.get_or_init(|| epoch);
+        // Here, so that it is known of a window that is over before it can be seen that it is.
+        for id in current.windows.keys().filter(|id| !desk.windows.contains_key(*id)) {
+            self.backfill.ended(id.clone(), clock::now(), self.config.backfill.soak);
+        }
         self.published.send_replace(Arc::new(Published { epoch, body, windows: desk.windows.clone() }));
         self.stir();
         Ok(())
@@ -206,7 +215,7 @@ impl Service {
         self.stirred.subscribe()
     }
 
-    fn stir(&self) {
+    pub(crate) fn stir(&self) {
         self.stirred.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -235,6 +244,7 @@ impl Service {
             expect: window.record.expect,
             roster: started.map(|started| started.roster.as_slice()).unwrap_or_default(),
             members: &members,
+            replays: self.backfill.running.now(Instant::now()),
         })
     }
 }
