@@ -3,7 +3,10 @@
 use axum::http::StatusCode;
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
-use crate::{auth::AuthError, event::EventKind, fleet::FleetError, passes::PassError, store::StoreError};
+use crate::{
+    auth::AuthError, event::EventKind, fleet::FleetError, intents::IntentId, passes::PassError,
+    store::StoreError,
+};
 
 /// Why a request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,9 @@ pub enum ServiceError {
     /// No such window.
     #[error("there is no window `{0}`")]
     UnknownWindow(WindowId),
+    /// No such intent.
+    #[error("there is no intent `{0}`")]
+    UnknownIntent(IntentId),
     /// Another window has the same times and scope.
     #[error("it would overlap window `{id}` ({reason}), which lasts from {starts_at} to {ends_at}")]
     Overlap {
@@ -99,6 +105,7 @@ impl ServiceError {
         match self {
             Self::Invalid { .. } => "invalid-field",
             Self::UnknownWindow(_) => "unknown-window",
+            Self::UnknownIntent(_) => "unknown-intent",
             Self::Overlap { .. } => "window-overlaps",
             Self::Over { .. } => "window-over",
             Self::NotBegun(_) => "window-not-begun",
@@ -123,7 +130,7 @@ impl ServiceError {
     pub fn status(&self) -> StatusCode {
         match self.code() {
             "invalid-field" => StatusCode::UNPROCESSABLE_ENTITY,
-            "unknown-window" | "unknown-enforcer" => StatusCode::NOT_FOUND,
+            "unknown-window" | "unknown-enforcer" | "unknown-intent" => StatusCode::NOT_FOUND,
             "window-overlaps" | "window-over" | "window-not-begun" | "window-begun" | "enforcer-live" => {
                 StatusCode::CONFLICT
             }
@@ -139,6 +146,10 @@ impl ServiceError {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::UnknownWindow(_) => Some("`quiesce status` lists the windows there are".to_owned()),
+            Self::UnknownIntent(_) => Some(
+                "`quiesce intents list` lists those there are; done ones are forgotten after a while"
+                    .to_owned(),
+            ),
             Self::Overlap { id, begun: true, .. } => Some(format!(
                 "`quiesce extend {id}` makes it longer and `quiesce thaw {id}` ends it; \
                  or choose other times or a narrower scope"

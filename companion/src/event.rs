@@ -54,6 +54,20 @@ pub enum EventKind {
     PassIssued,
     /// An operator gave up on a lost enforcer.
     EnforcerForgotten,
+    /// Held writes are being replayed.
+    BackfillStarted,
+    /// There is nothing more to replay for now; the evidence says what became of those that were.
+    BackfillFinished,
+    /// Nothing is replayed until somebody says so; the evidence says why.
+    BackfillPaused,
+    /// Held writes may be replayed again.
+    BackfillResumed,
+    /// An operator had failed intents tried again.
+    IntentsRetried,
+    /// An operator, or their age, has taken intents back.
+    IntentsDiscarded,
+    /// An operator was given intents with all that they hold.
+    IntentsExported,
 }
 
 impl EventKind {
@@ -71,6 +85,13 @@ impl EventKind {
             Self::Lapsed => "lapsed",
             Self::PassIssued => "pass-issued",
             Self::EnforcerForgotten => "enforcer-forgotten",
+            Self::BackfillStarted => "backfill-started",
+            Self::BackfillFinished => "backfill-finished",
+            Self::BackfillPaused => "backfill-paused",
+            Self::BackfillResumed => "backfill-resumed",
+            Self::IntentsRetried => "intents-retried",
+            Self::IntentsDiscarded => "intents-discarded",
+            Self::IntentsExported => "intents-exported",
         }
     }
 
@@ -89,6 +110,13 @@ impl EventKind {
             K::Lapsed,
             K::PassIssued,
             K::EnforcerForgotten,
+            K::BackfillStarted,
+            K::BackfillFinished,
+            K::BackfillPaused,
+            K::BackfillResumed,
+            K::IntentsRetried,
+            K::IntentsDiscarded,
+            K::IntentsExported,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

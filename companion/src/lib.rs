@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod backfill;
 pub mod barrier;
 pub mod catalog;
 pub mod cli;

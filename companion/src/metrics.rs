@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, PoisonError, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{clock, intents::Totals, service::Service, windows::Phase};
+use crate::{backfill::answer::Ending, clock, intents::Totals, service::Service, windows::Phase};
 
 /// Seconds.
 const REPORT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
@@ -38,6 +38,12 @@ struct ByIntentState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByEnding {
+    surface: String,
+    ending: &'static str,
+}
+
 /// What the companion counts.
 pub struct Metrics {
     registry: Registry,
@@ -53,6 +59,9 @@ pub struct Metrics {
     intents_offered: Family<ByOutcome, Counter>,
     intents_expired: Counter,
     intents_purged: Counter,
+    replays: Family<ByEnding, Counter>,
+    replays_in_flight: Gauge,
+    backfill_paused: Gauge,
     /// One scrape at a time: what is counted elsewhere is copied in first.
     scrape: Mutex<()>,
 }
@@ -115,6 +124,20 @@ impl Default for Metrics {
             "Writes forgotten because they had been over for long",
             intents_purged.clone(),
         );
+        let replays = Family::default();
+        registry.register(
+            "replays",
+            "Attempts to replay held writes, by what became of them",
+            replays.clone(),
+        );
+        let replays_in_flight = Gauge::default();
+        registry.register("replays_in_flight", "Replays on their way", replays_in_flight.clone());
+        let backfill_paused = Gauge::default();
+        registry.register(
+            "backfill_paused",
+            "1 while nothing is replayed until an operator says so",
+            backfill_paused.clone(),
+        );
         Self {
             registry,
             windows,
@@ -129,6 +152,9 @@ impl Default for Metrics {
             intents_offered,
             intents_expired,
             intents_purged,
+            replays,
+            replays_in_flight,
+            backfill_paused,
             scrape: Mutex::default(),
         }
     }
@@ -174,6 +200,12 @@ impl Metrics {
         }
     }
 
+    /// A replay has ended like this.
+    pub fn replayed(&self, surface: &str, ending: Ending) {
+        let label = ByEnding { surface: surface.to_owned(), ending: ending.as_str() };
+        self.replays.get_or_create(&label).inc();
+    }
+
     /// All of it as text; `totals` are of the ledger, if it could be asked.
     pub fn render(&self, service: &Service, totals: Option<&[Totals]>) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,6 +223,8 @@ impl Metrics {
         }
         self.in_flight.set(signed(fleet.in_flight));
         self.epoch.set(signed(status.epoch.0));
+        self.replays_in_flight.set(signed(service.backfill.running.now(Instant::now()).running));
+        self.backfill_paused.set(i64::from(service.backfill.pause().is_some()));
         for (surface, outcome, count) in service.outcome_totals() {
             let counter = self.requests.get_or_create_owned(&ByOutcome { surface, outcome });
             counter.inc_by(count.saturating_sub(counter.get()));

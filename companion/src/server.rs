@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use crate::{
     api,
     auth::{TokenError, Tokens},
+    backfill::replay,
     config::Config,
     error::ServiceError,
     intents::{SealError, Seals, SqliteLedger},
@@ -113,6 +114,7 @@ impl Server {
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
         let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
+        let backfill = tokio::spawn(replay(Arc::clone(&service)));
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -139,7 +141,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, tidier] {
+        for task in [controller, fleet_keeper, tidier, backfill] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

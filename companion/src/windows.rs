@@ -177,7 +177,14 @@ impl History {
             | EventKind::Scheduled
             | EventKind::Extended
             | EventKind::PassIssued
-            | EventKind::EnforcerForgotten => {}
+            | EventKind::EnforcerForgotten
+            | EventKind::BackfillStarted
+            | EventKind::BackfillFinished
+            | EventKind::BackfillPaused
+            | EventKind::BackfillResumed
+            | EventKind::IntentsRetried
+            | EventKind::IntentsDiscarded
+            | EventKind::IntentsExported => {}
         }
     }
 

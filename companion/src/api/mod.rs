@@ -1,5 +1,6 @@
 //! The HTTP API under `/v1`, and the OpenAPI document generated from it.
 
+mod backfill;
 mod fleet;
 mod guard;
 mod health;
@@ -43,6 +44,7 @@ const BODY_BYTES: usize = 64 * 1024;
     modifiers(&Bearer),
     tags(
         (name = "windows", description = "Freeze, prove, thaw"),
+        (name = "intents", description = "Writes held while frozen, and how they are brought back"),
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
         (name = "sync", description = "For enforcers"),
@@ -77,6 +79,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::events))
         .routes(routes!(fleet::list))
         .routes(routes!(surfaces::list))
+        .routes(routes!(backfill::list))
+        .routes(routes!(backfill::show))
+        .routes(routes!(backfill::backfill))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi))
         .split_for_parts();
@@ -87,6 +92,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::extend))
         .routes(routes!(fleet::forget))
         .routes(routes!(fleet::issue_pass))
+        .routes(routes!(backfill::retry))
+        .routes(routes!(backfill::discard))
+        .routes(routes!(backfill::export))
+        .routes(routes!(backfill::pause))
+        .routes(routes!(backfill::resume))
         .split_for_parts();
     let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(crate::sync::sync))

@@ -9,7 +9,7 @@ use quiesce_policy::snapshot::{EnforcerId, InstanceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::windows::RosterEntry;
+use crate::{backfill::gate::Replays, windows::RosterEntry};
 
 /// What is known of one enforcer process in a window's scope.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct Question<'a> {
     pub roster: &'a [RosterEntry],
     /// Every enforcer process in scope that is known.
     pub members: &'a [Member],
+    /// The companion's own writes.
+    pub replays: Replays,
 }
 
 /// Whether a window's barrier holds, and on what that rests.
@@ -75,6 +77,9 @@ pub struct Barrier {
     pub unaccounted: u64,
     /// Writes cut at the drain timeout since the window began.
     pub cut: u64,
+    /// Replays of held writes that may still be running.
+    #[serde(default)]
+    pub replays: u64,
     /// The enforcers in the window's scope.
     pub enforcers: Vec<EnforcerProgress>,
     /// Why it does not hold, and what else should be known.
@@ -202,7 +207,9 @@ pub fn evaluate(question: &Question<'_>) -> Barrier {
         }
         _ => {}
     }
-    if !question.started {
+    if question.started {
+        barrier.add_replays(question.replays);
+    } else {
         barrier.note(Weight::Waiting, None, "the window has not begun");
     }
     barrier.problems.sort_by_key(|problem| problem.weight);
@@ -272,6 +279,24 @@ impl Barrier {
         });
     }
 
+    /// Replays are writes that no enforcer counts: they have a pass, or go past all enforcers.
+    fn add_replays(&mut self, replays: Replays) {
+        let Replays { running, earlier } = replays;
+        self.replays = running.saturating_add(earlier);
+        if running > 0 {
+            let message = format!("{} of the backfill {} still running", writes(running), are(running));
+            self.note(Weight::Waiting, None, message);
+        }
+        if earlier > 0 {
+            let message = format!(
+                "{} of the backfill {} on the way when a companion stopped, and may still be running",
+                writes(earlier),
+                if earlier == 1 { "was" } else { "were" },
+            );
+            self.note(Weight::Waiting, None, message);
+        }
+    }
+
     fn name_doubles(&mut self, members: &[Member]) {
         let mut live: BTreeMap<&EnforcerId, u32> = BTreeMap::new();
         for member in members.iter().filter(|member| member.live && !member.succeeded) {
@@ -306,6 +331,10 @@ impl Barrier {
 /// `1 write`, `2 writes`.
 pub fn writes(count: u64) -> String {
     format!("{count} write{}", if count == 1 { "" } else { "s" })
+}
+
+fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 #[cfg(test)]

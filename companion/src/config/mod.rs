@@ -1,5 +1,6 @@
 //! Configuration: strict YAML, read by the same code at start-up and in `quiesce config check`.
 
+mod backfill;
 mod duration;
 mod intents;
 mod layered;
@@ -16,12 +17,14 @@ use quiesce_policy::snapshot::{
 };
 use serde::Deserialize;
 
+pub(crate) use self::backfill::target;
+use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered};
 pub use self::{
+    backfill::{Backfill, Backoff},
     duration::Period,
     intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
     validate::Summary,
 };
-use self::{intents::PartialIntents, layered::layered};
 use crate::{
     auth::Role,
     catalog::{CatalogError, Catalogs},
@@ -70,6 +73,8 @@ layered! {
             windows: Windows / PartialWindows,
             /// What is kept of writes for later, and how much.
             intents: Intents / PartialIntents,
+            /// How held writes are replayed.
+            backfill: Backfill / PartialBackfill,
         }
     }
 }

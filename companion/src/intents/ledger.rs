@@ -152,6 +152,8 @@ pub enum Conclusion {
         /// What happened this time.
         outcome: Outcome,
     },
+    /// It was not sent after all: it is `held` as before, and the attempt is not counted.
+    Unsent,
 }
 
 /// What an operator may decide.

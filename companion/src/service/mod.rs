@@ -1,6 +1,7 @@
 //! The companion's heart: windows are changed here, one change at a time, on disk before anybody
 //! hears of it, and the snapshot that they make is published to all who wait.
 
+mod backfill;
 mod change;
 mod control;
 mod intents;
@@ -26,6 +27,7 @@ pub use self::{
 };
 use crate::{
     auth::Tokens,
+    backfill::Backfill,
     barrier::{self, Barrier, Question},
     clock,
     config::Config,
@@ -51,6 +53,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
     intake: Intake,
+    pub(crate) backfill: Backfill,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
@@ -127,6 +130,7 @@ impl Service {
             store,
             ledger,
             intake,
+            backfill: Backfill::new(loaded.backfill),
             signer,
             observed_surfaces,
             rule_texts,
@@ -166,6 +170,7 @@ impl Service {
             service.publish(&desk, committed.version)?;
         }
         drop(desk);
+        service.go_on_with_replays().await?;
         Ok(service)
     }
 
@@ -195,6 +200,10 @@ impl Service {
             serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
         };
         self.rules_since.get_or_init(|| epoch);
+        // Here, so that it is known of a window that is over before it can be seen that it is.
+        for id in current.windows.keys().filter(|id| !desk.windows.contains_key(*id)) {
+            self.backfill.ended(id.clone(), clock::now(), self.config.backfill.soak);
+        }
         self.published.send_replace(Arc::new(Published { epoch, body, windows: desk.windows.clone() }));
         self.stir();
         Ok(())
@@ -215,7 +224,7 @@ impl Service {
         self.stirred.subscribe()
     }
 
-    fn stir(&self) {
+    pub(crate) fn stir(&self) {
         self.stirred.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -244,6 +253,7 @@ impl Service {
             expect: window.record.expect,
             roster: started.map(|started| started.roster.as_slice()).unwrap_or_default(),
             members: &members,
+            replays: self.backfill.running.now(Instant::now()),
         })
     }
 }

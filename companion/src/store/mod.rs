@@ -56,6 +56,8 @@ pub struct Loaded {
     pub windows: Vec<StoredWindow>,
     /// The enforcers known.
     pub fleet: Vec<FleetRecord>,
+    /// The event that last paused or resumed the backfill.
+    pub backfill: Option<Event>,
 }
 
 /// A window with its events in order.

@@ -131,11 +131,18 @@ impl SqliteStore {
             .iter()
             .map(|row| from_json("fleet", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
             .collect::<Result<_, StoreError>>()?;
+        let backfill = sqlx::query(
+            "SELECT seq, at, who, kind, window_id, evidence FROM events
+             WHERE kind IN ('backfill-paused', 'backfill-resumed') ORDER BY seq DESC LIMIT 1",
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
         Ok(Loaded {
             version: Epoch(unsigned(meta.try_get(0)?)),
             config_digest: meta.try_get(1)?,
             windows,
             fleet,
+            backfill: backfill.as_ref().map(event).transpose()?,
         })
     }
 }

@@ -206,26 +206,33 @@ impl Change for Conclude {
             let mut after = before.clone();
             after.updated_at = self.now;
             let (state, outcome) = match &self.conclusion {
-                Conclusion::Done(outcome) => (IntentState::Done, outcome),
-                Conclusion::Refused(outcome) | Conclusion::GivenUp(outcome) => (IntentState::Failed, outcome),
-                Conclusion::Later { outcome, .. } => (IntentState::Held, outcome),
+                Conclusion::Done(outcome) => (IntentState::Done, Some(outcome)),
+                Conclusion::Refused(outcome) | Conclusion::GivenUp(outcome) => {
+                    (IntentState::Failed, Some(outcome))
+                }
+                Conclusion::Later { outcome, .. } => (IntentState::Held, Some(outcome)),
+                Conclusion::Unsent => (IntentState::Held, before.outcome.as_ref()),
             };
             after.state = state;
+            if self.conclusion == Conclusion::Unsent {
+                after.attempts = before.attempts.saturating_sub(1);
+            }
             after.stops_line = matches!(self.conclusion, Conclusion::GivenUp(_));
             if let Conclusion::Later { at, .. } = self.conclusion {
                 after.next_attempt_at = at;
             }
             sqlx::query(
                 "UPDATE intents SET state = ?1, stops_line = ?2, open = ?3, next_attempt_at = ?4, due = NULL,
-                     owner = NULL, updated_at = ?5, outcome = ?6
-                 WHERE seq = ?7",
+                     owner = NULL, updated_at = ?5, outcome = ?6, attempts = ?7
+                 WHERE seq = ?8",
             )
             .bind(after.state.as_str())
             .bind(after.stops_line)
             .bind(standing(&after).open)
             .bind(signed(after.next_attempt_at.unix_ms()))
             .bind(signed(after.updated_at.unix_ms()))
-            .bind(outcome_json(outcome))
+            .bind(outcome.map(outcome_json))
+            .bind(after.attempts)
             .bind(signed(after.seq))
             .execute(&mut *book.connection)
             .await?;

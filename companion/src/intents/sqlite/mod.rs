@@ -40,6 +40,8 @@ impl SqliteLedger {
     /// The ledger of a store that is open.
     pub async fn open(store: &SqliteStore) -> Result<Self, StoreError> {
         let (writer, readers) = (store.writer().clone(), store.readers().clone());
+        // The store is locked, so that whoever had claimed anything is dead: nobody needs to wait for its leases.
+        sqlx::query("UPDATE intents SET due = 0 WHERE state = 'replaying'").execute(&writer).await?;
         let counts = Arc::new(Mutex::new(count(&readers).await?));
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(writer::write(writer, waiting, Arc::clone(&counts)));

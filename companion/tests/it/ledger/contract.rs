@@ -19,6 +19,7 @@ macro_rules! ledger_contract {
             what_was_taken_is_nobody_elses_until_the_lease_ends,
             who_has_lost_an_intent_cannot_conclude_it,
             what_comes_later_waits_and_its_line_with_it,
+            what_was_not_sent_is_as_it_was,
             a_refusal_lets_its_line_go_on_and_silence_stops_it,
             what_is_tried_again_comes_before_what_came_after_it,
             windows_that_are_not_over_are_left_alone,
@@ -259,6 +260,19 @@ pub async fn what_comes_later_waits_and_its_line_with_it(ledger: &dyn Ledger) {
     assert_eq!(held.outcome, Some(answer(503)));
     assert!(take(ledger, "one", START.plus_ms(499)).await.is_empty());
     assert_eq!(take(ledger, "one", at).await, ["a1"]);
+}
+
+pub async fn what_was_not_sent_is_as_it_was(ledger: &dyn Ledger) {
+    store(ledger, in_line("a", "/l")).await;
+    store(ledger, in_line("b", "/l")).await;
+    take(ledger, "one", START).await;
+    let at = START.plus_ms(10);
+    conclude(ledger, "a", "one", Conclusion::Later { at, outcome: silence() }, START).await;
+    let before = ledger.intent(id("a")).await.unwrap().unwrap();
+    assert_eq!(take(ledger, "one", at).await, ["a"]);
+    assert!(conclude(ledger, "a", "one", Conclusion::Unsent, START).await);
+    assert_eq!(ledger.intent(id("a")).await.unwrap().unwrap(), before);
+    assert_eq!(take(ledger, "two", at).await, ["a"], "at once, and still before what came after it");
 }
 
 pub async fn a_refusal_lets_its_line_go_on_and_silence_stops_it(ledger: &dyn Ledger) {
