@@ -10,6 +10,7 @@
 
 pub mod cases;
 pub mod deployed;
+pub mod intents;
 
 use std::sync::OnceLock;
 
