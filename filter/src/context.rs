@@ -14,6 +14,7 @@ use crate::{
     config::PluginConfig,
     host,
     plugin::Plugin,
+    waiting::WaitsFor,
 };
 
 proxy_wasm::main! {{
@@ -34,12 +35,12 @@ fn plugin_of(root_id: u32) -> Option<Rc<Plugin>> {
     })
 }
 
-/// Puts another plugin, or none, in the place of a root's; while writes that the old one counted
-/// are in flight, it is kept, before all others, to count them down.
+/// Puts another plugin, or none, in the place of a root's; while there are streams that the old one counted
+/// or holds, it is kept, before all others, to see to them.
 fn replace_plugin(root_id: u32, new: Option<Rc<Plugin>>) {
     PLUGINS.with_borrow_mut(|plugins| {
         let (old, mut kept): (Vec<_>, Vec<_>) = plugins.drain(..).partition(|(id, _)| *id == root_id);
-        plugins.extend(old.into_iter().filter(|(_, plugin)| !plugin.in_flight.is_empty()));
+        plugins.extend(old.into_iter().filter(|(_, plugin)| plugin.has_streams()));
         plugins.append(&mut kept);
         plugins.extend(new.map(|plugin| (root_id, plugin)));
     });
@@ -71,11 +72,20 @@ fn on_tick(root_id: u32) {
 fn on_http_call_response(context_id: u32, token: u32, body_bytes: Option<usize>) {
     if let Some(plugin) = plugin_of(context_id) {
         plugin.on_response(token, body_bytes);
-    } else if let Some(plugin) =
-        PLUGINS.with_borrow(|plugins| plugins.last().map(|(_, plugin)| plugin.clone()))
-    {
+    } else if let Some((plugin, WaitsFor::Answer)) = waiting(context_id) {
+        plugin.waiting.borrow_mut().remove(context_id);
         host::reply(&hand_on(&plugin, context_id, body_bytes.unwrap_or(0)));
     }
+}
+
+/// The plugin that holds a stream, and what it waits for.
+fn waiting(context_id: u32) -> Option<(Rc<Plugin>, WaitsFor)> {
+    PLUGINS.with_borrow(|plugins| {
+        plugins.iter().find_map(|(_, plugin)| {
+            let waits_for = plugin.waiting.borrow().get(context_id)?;
+            Some((Rc::clone(plugin), waits_for))
+        })
+    })
 }
 
 fn on_request_headers(context_id: u32, end_of_stream: bool) -> Action {
@@ -88,46 +98,46 @@ fn on_request_headers(context_id: u32, end_of_stream: bool) -> Action {
 
 /// More of the request's body has come, or its end. Bodies that nobody waits for pass untouched.
 fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
-    PLUGINS.with_borrow(|plugins| {
-        let noted = |plugin: &Plugin| plugin.awaited.borrow_mut().note(context_id, size_bytes);
-        let Some((plugin, awaited)) = plugins.iter().find_map(|(_, plugin)| Some((plugin, noted(plugin)?)))
-        else {
-            return Action::Continue;
-        };
-        if size_bytes > awaited.max_bytes {
-            return go_on(plugin, context_id, Body::TooLong);
-        }
-        if !end_of_stream {
-            return Action::Pause;
-        }
-        let body = host::request_body(size_bytes);
-        go_on(plugin, context_id, if body.len() == size_bytes { Body::Whole(&body) } else { Body::TooLong })
-    })
+    let Some((plugin, waits_for)) = waiting(context_id) else { return Action::Continue };
+    let WaitsFor::Body { max_bytes, .. } = waits_for else { return Action::Pause };
+    if size_bytes > max_bytes {
+        return go_on(&plugin, context_id, Body::TooLong);
+    }
+    if !end_of_stream {
+        plugin.waiting.borrow_mut().set(context_id, WaitsFor::Body { size_bytes, max_bytes });
+        return Action::Pause;
+    }
+    let body = host::request_body(size_bytes);
+    go_on(&plugin, context_id, if body.len() == size_bytes { Body::Whole(&body) } else { Body::TooLong })
 }
 
 /// The trailers of a request end its body.
 fn on_request_trailers(context_id: u32) -> Action {
-    let awaited = PLUGINS.with_borrow(|plugins| {
-        plugins.iter().find_map(|(_, plugin)| plugin.awaited.borrow().get(context_id))
-    });
-    awaited.map_or(Action::Continue, |body| on_request_body(context_id, body.size_bytes, true))
+    match waiting(context_id) {
+        None => Action::Continue,
+        Some((_, WaitsFor::Answer)) => Action::Pause,
+        Some((_, WaitsFor::Body { size_bytes, .. })) => on_request_body(context_id, size_bytes, true),
+    }
 }
 
 fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     let admission = admit(plugin, context_id, &host::request_headers(), body);
-    if let Admission::Awaited { max_bytes } = admission {
-        plugin.awaited.borrow_mut().wait_for(context_id, max_bytes);
-    } else if !matches!(body, Body::ToCome) {
-        plugin.awaited.borrow_mut().remove(context_id);
+    let waits_for = match admission {
+        Admission::Awaited { max_bytes } => Some(WaitsFor::Body { size_bytes: 0, max_bytes }),
+        Admission::Asked => Some(WaitsFor::Answer),
+        Admission::Passed | Admission::Answered(_) => None,
+    };
+    match waits_for {
+        Some(waits_for) => plugin.waiting.borrow_mut().set(context_id, waits_for),
+        None if matches!(body, Body::ToCome) => {}
+        None => plugin.waiting.borrow_mut().remove(context_id),
     }
     match admission {
-        Admission::Passed => Action::Continue,
-        Admission::Awaited { .. } | Admission::Asked => Action::Pause,
-        Admission::Answered(reply) => {
-            host::reply(&reply);
-            Action::Pause
-        }
+        Admission::Passed => return Action::Continue,
+        Admission::Answered(reply) => host::reply(&reply),
+        Admission::Awaited { .. } | Admission::Asked => {}
     }
+    Action::Pause
 }
 
 /// Notes that a context has ended: a stream, however it ended, or the root of a plugin.
@@ -135,7 +145,7 @@ fn on_delete(context_id: u32) {
     let is_root = PLUGINS.with_borrow(|plugins| {
         for (_, plugin) in plugins {
             plugin.in_flight.leave(context_id);
-            plugin.awaited.borrow_mut().remove(context_id);
+            plugin.waiting.borrow_mut().remove(context_id);
         }
         plugins.iter().any(|(root_id, _)| *root_id == context_id)
     });

@@ -2,13 +2,13 @@
 //!
 //! Every worker of an Envoy runs one VM with this module, and so does its main thread. What they
 //! share lives in Envoy's shared data and metrics, under keys that begin with `quiesce.`.
-//! [`awaited`], [`barrier`], [`config`] and [`lease`] know no host and are tested natively;
+//! [`barrier`], [`config`], [`lease`] and [`waiting`] know no host and are tested natively;
 //! the rest is built for wasm32 only and tested through the module that ships.
 
-pub mod awaited;
 pub mod barrier;
 pub mod config;
 pub mod lease;
+pub mod waiting;
 
 #[cfg(target_arch = "wasm32")]
 mod admission;

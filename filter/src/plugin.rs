@@ -13,7 +13,6 @@ use quiesce_policy::{
 };
 
 use crate::{
-    awaited::Awaited,
     config::PluginConfig,
     counters::Counters,
     host::{self, Metric},
@@ -23,6 +22,7 @@ use crate::{
     seen::Seeing,
     state::State,
     vms::Slot,
+    waiting::Waiting,
 };
 
 /// The identity of the process, made by whichever VM comes first.
@@ -52,8 +52,8 @@ pub struct Plugin {
     pub ledger: RefCell<RetryLedger>,
     /// What refused clients are answered.
     pub refusals: RefCell<Refusals>,
-    /// Streams whose bodies are waited for.
-    pub awaited: RefCell<Awaited>,
+    /// Streams that are held.
+    pub waiting: RefCell<Waiting>,
     /// When `boot: hold` gives up.
     pub boot_ends_at: Timestamp,
     /// Streams cut at a drain timeout, process-wide.
@@ -78,7 +78,7 @@ impl Plugin {
             seen: Seeing::default(),
             ledger: RefCell::default(),
             refusals: RefCell::default(),
-            awaited: RefCell::default(),
+            waiting: RefCell::default(),
             boot_ends_at: host::now().plus_ms(config.boot_timeout_ms),
             cut: Metric::counter("quiesce.cut").ok_or_else(missing)?,
             root_id,
@@ -96,6 +96,11 @@ impl Plugin {
         if let Some(before) = before {
             self.counters.borrow_mut().flush(&before);
         }
+    }
+
+    /// Whether it has streams to see to.
+    pub fn has_streams(&self) -> bool {
+        !self.in_flight.is_empty() || !self.waiting.borrow().is_empty()
     }
 
     /// The windows in force for every request of this process from now on.

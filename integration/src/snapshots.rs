@@ -1,6 +1,8 @@
-//! A companion that says whatever the test wants: `POST /v1/sync` in process.
+//! A companion that says whatever the test wants, in process: `POST /v1/sync`, and what streams wait for,
+//! `POST /v1/intents` and `GET /v1/receipts/{id}`.
 //!
-//! For what the real one never sends: the snapshots of the table of cases, broken ones, old ones.
+//! For what the real one never sends: the snapshots of the table of cases, broken ones, old ones, answers that
+//! are none.
 
 use std::{
     convert::Infallible,
@@ -12,10 +14,15 @@ use std::{
 use anyhow::Result;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Method, StatusCode, body::Bytes, body::Incoming, header, server::conn::http1, service::service_fn,
+    HeaderMap, Method, StatusCode,
+    body::{Bytes, Incoming},
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use quiesce_policy::{
+    intent::{INTENTS_PATH, OUTCOME_HEADER, QUEUED, RECEIPTS_PATH, WINDOW_HEADER},
     snapshot::{Epoch, Snapshot},
     sync::{EPOCH_HEADER, SyncRequest},
 };
@@ -29,8 +36,44 @@ pub const SYNC_TOKEN: &str = "sync-token-of-the-tests";
 pub struct Snapshots {
     addr: SocketAddr,
     current: watch::Sender<Published>,
-    reports: Arc<Mutex<Vec<Report>>>,
+    heard: Arc<Mutex<Heard>>,
     task: JoinHandle<()>,
+}
+
+/// What came in, and how calls of streams are answered.
+#[derive(Debug, Default)]
+struct Heard {
+    reports: Vec<Report>,
+    calls: Vec<StreamCall>,
+    answer: CallAnswer,
+}
+
+/// A call that a stream waits for.
+#[derive(Clone, Debug)]
+pub struct StreamCall {
+    /// Its path.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// How such calls are answered.
+#[derive(Clone, Debug, Default)]
+pub enum CallAnswer {
+    /// As by a companion that keeps what it is offered, and shows a receipt for any id.
+    #[default]
+    Kept,
+    /// With this status, these headers and this body.
+    With(u16, Vec<(&'static str, &'static str)>, Vec<u8>),
+    /// Never, while the caller waits.
+    Never,
+}
+
+/// The body by which [`CallAnswer::Kept`] says that a write for this window is kept.
+pub fn kept(window: &str) -> Vec<u8> {
+    serde_json::json!({ "state": "held", "window": window }).to_string().into_bytes()
 }
 
 /// A report that came in.
@@ -58,9 +101,9 @@ impl Snapshots {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let (current, watching) = watch::channel(Published::default());
-        let reports = Arc::default();
-        let task = tokio::spawn(serve(listener, watching, Arc::clone(&reports)));
-        Ok(Self { addr, current, reports, task })
+        let heard = Arc::default();
+        let task = tokio::spawn(serve(listener, watching, Arc::clone(&heard)));
+        Ok(Self { addr, current, heard, task })
     }
 
     /// Where it listens.
@@ -84,12 +127,22 @@ impl Snapshots {
 
     /// The reports so far.
     pub fn reports(&self) -> Vec<Report> {
-        lock(&self.reports).clone()
+        lock(&self.heard).reports.clone()
     }
 
     /// The last report, if there was one.
     pub fn last_report(&self) -> Option<SyncRequest> {
-        lock(&self.reports).last().map(|report| report.body.clone())
+        lock(&self.heard).reports.last().map(|report| report.body.clone())
+    }
+
+    /// The calls so far that streams wait or waited for.
+    pub fn calls(&self) -> Vec<StreamCall> {
+        lock(&self.heard).calls.clone()
+    }
+
+    /// Answers such calls like this from now on.
+    pub fn answer_calls(&self, answer: CallAnswer) {
+        lock(&self.heard).answer = answer;
     }
 }
 
@@ -99,44 +152,82 @@ impl Drop for Snapshots {
     }
 }
 
-fn lock(reports: &Mutex<Vec<Report>>) -> MutexGuard<'_, Vec<Report>> {
-    reports.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(listener: TcpListener, current: watch::Receiver<Published>, reports: Arc<Mutex<Vec<Report>>>) {
+async fn serve(listener: TcpListener, current: watch::Receiver<Published>, heard: Arc<Mutex<Heard>>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (current, reports) = (current.clone(), Arc::clone(&reports));
+        let (current, heard) = (current.clone(), Arc::clone(&heard));
         let service = service_fn(move |request| {
-            let (current, reports) = (current.clone(), Arc::clone(&reports));
-            async move { Ok::<_, Infallible>(sync(request, current, &reports).await) }
+            let (current, heard) = (current.clone(), Arc::clone(&heard));
+            async move { Ok::<_, Infallible>(respond(request, current, &heard).await) }
         });
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn sync(
+async fn respond(
     request: hyper::Request<Incoming>,
-    mut current: watch::Receiver<Published>,
-    reports: &Mutex<Vec<Report>>,
+    current: watch::Receiver<Published>,
+    heard: &Mutex<Heard>,
 ) -> hyper::Response<Full<Bytes>> {
-    if request.method() != Method::POST || request.uri().path() != "/v1/sync" {
-        return answer(StatusCode::NOT_FOUND, Epoch(0), Bytes::new());
-    }
+    let (head, body) = request.into_parts();
     let bearer = format!("Bearer {SYNC_TOKEN}");
-    if request.headers().get(header::AUTHORIZATION).is_none_or(|value| value.as_bytes() != bearer.as_bytes())
-    {
+    if head.headers.get(header::AUTHORIZATION).is_none_or(|value| value.as_bytes() != bearer.as_bytes()) {
         return answer(StatusCode::UNAUTHORIZED, Epoch(0), Bytes::new());
     }
-    let Ok(body) = request.into_body().collect().await else {
+    let Ok(body) = body.collect().await else {
         return answer(StatusCode::BAD_REQUEST, Epoch(0), Bytes::new());
     };
-    let body: SyncRequest = match serde_json::from_slice(&body.to_bytes()) {
+    let (path, body) = (head.uri.path().to_owned(), body.to_bytes());
+    let is_receipt = path.starts_with(RECEIPTS_PATH);
+    let is_offer = path == INTENTS_PATH;
+    match head.method {
+        Method::POST if path == "/v1/sync" => sync(&body, current, heard).await,
+        Method::POST | Method::GET if is_offer || is_receipt => {
+            call(StreamCall { path, headers: head.headers, body }, heard).await
+        }
+        _ => answer(StatusCode::NOT_FOUND, Epoch(0), Bytes::new()),
+    }
+}
+
+async fn call(call: StreamCall, heard: &Mutex<Heard>) -> hyper::Response<Full<Bytes>> {
+    let status = if call.path == INTENTS_PATH { 202 } else { 200 };
+    let window = call.headers.get(WINDOW_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kept = kept(window);
+    let as_told = {
+        let mut heard = lock(heard);
+        heard.calls.push(call);
+        heard.answer.clone()
+    };
+    let (status, headers, body) = match as_told {
+        CallAnswer::Kept => {
+            (status, vec![(OUTCOME_HEADER, QUEUED), ("content-type", "application/json")], kept)
+        }
+        CallAnswer::With(status, headers, body) => (status, headers, body),
+        CallAnswer::Never => std::future::pending().await,
+    };
+    let mut response = hyper::Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    for (name, value) in headers {
+        response.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn sync(
+    body: &[u8],
+    mut current: watch::Receiver<Published>,
+    heard: &Mutex<Heard>,
+) -> hyper::Response<Full<Bytes>> {
+    let body: SyncRequest = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(error) => return answer(StatusCode::BAD_REQUEST, Epoch(0), error.to_string().into()),
     };
-    lock(reports).push(Report { at: Instant::now(), body: body.clone() });
+    lock(heard).reports.push(Report { at: Instant::now(), body: body.clone() });
     let known = |epoch: Epoch| {
         epoch == Epoch(0)
             || epoch == body.applied

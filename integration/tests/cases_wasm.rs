@@ -8,11 +8,15 @@
 
 mod common;
 
+use anyhow::Context as _;
 use common::{
     cases::{Case, answered, by_outcome, plugin, table},
     shipped_module,
 };
-use quiesce_integration::host::{Head, Outcome, Vm, Workers};
+use quiesce_integration::{
+    host::{Answer, Head, Outcome, StreamId, Vm, Workers},
+    snapshots::kept,
+};
 use quiesce_policy::{snapshot::Snapshot, time::Timestamp};
 use serde_json::json;
 
@@ -29,19 +33,32 @@ fn every_case_is_judged_as_the_table_says() {
 
 /// A whole exchange; a body comes in two parts, of which the first is none of the end.
 fn exchange(vm: &mut Vm, head: &Head, body: Option<&str>) -> anyhow::Result<Outcome> {
-    let Some(body) = body else { return vm.exchange(head) };
-    let (stream, mut outcome) = vm.request(head, false)?;
+    let body = body.unwrap_or_default();
+    let (stream, mut outcome) = vm.request(head, body.is_empty())?;
     let (first, second) = body.as_bytes().split_at(body.len() / 2);
     for (part, end) in [(first, false), (second, true)] {
-        if matches!(outcome, Outcome::Passed | Outcome::Paused) {
+        if !body.is_empty() && matches!(outcome, Outcome::Passed | Outcome::Paused) {
             outcome = vm.request_body(stream, part, end)?;
         }
     }
     if outcome == Outcome::Passed {
         vm.response(stream, 200, true)?;
     }
+    if outcome == Outcome::Paused {
+        outcome = keep(vm, stream)?;
+    }
     vm.finish(stream)?;
     Ok(outcome)
+}
+
+/// Keeps what the stream offers, as a companion would.
+fn keep(vm: &mut Vm, stream: StreamId) -> anyhow::Result<Outcome> {
+    let calls = vm.http_calls();
+    let offer = calls.iter().find(|call| call.header(":path") == Some(b"/v1/intents")).context("an offer")?;
+    let body = kept(std::str::from_utf8(offer.header("quiesce-window").unwrap_or_default())?);
+    let headers = vec![("quiesce-outcome".to_owned(), "queued".to_owned())];
+    vm.answer(offer.token, Answer::Response { status: 202, headers, body })?;
+    Ok(vm.outcome(stream))
 }
 
 fn run(case: &Case, snapshot: &Snapshot) {

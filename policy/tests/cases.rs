@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use quiesce_policy::{
-    Circumstances, HeaderBlock, Latches, Policy, Request, Stop, Timestamp, Verdict,
+    Circumstances, HeaderBlock, Latches, Policy, Refusal, Request, Stop, Timestamp, Verdict,
     reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
@@ -101,11 +101,12 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
         Verdict::Observed(stop) => {
             serde_json::json!({ "verdict": "pass", "effect": "write", "observed": stop.code() })
         }
-        Verdict::Stopped(Stop::Queued, window) => {
+        Verdict::Stopped(Stop::Queued, window) if body.len() <= policy.intents().max_bytes => {
             serde_json::json!({ "verdict": "queue", "window": window.id })
         }
         Verdict::Stopped(Stop::Dropped, window) => answered("drop", &reply::dropped(window)),
-        Verdict::Stopped(Stop::Refused(refusal), window) => {
+        Verdict::Stopped(stop, window) => {
+            let refusal = if let Stop::Refused(refusal) = stop { refusal } else { Refusal::IntentTooLarge };
             let wait = RetryLedger::default().refuse(1, policy.retry(), case.clock, window.ends_at, 7);
             let reply = RefusalReply::new(refusal, Some(window), policy.status_page());
             let dialect = Dialect::of(&request, classified.protocol, body);

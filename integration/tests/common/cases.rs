@@ -86,11 +86,18 @@ pub fn answered(status: u16, header: impl Fn(&str) -> Option<String>, body: &[u8
     // The same problem is in what JSON-RPC and GraphQL know as errors.
     let dressed = [&body["error"]["data"], &body["errors"][0]["extensions"]];
     let problem = dressed.into_iter().find(|data| data.is_object()).or(is_problem.then_some(&body));
+    let verdict = match problem {
+        Some(_) => "refuse",
+        None if body["dropped"] == true => "drop",
+        None if body["state"] == "held" => "queue",
+        None => "answer",
+    };
+    let said = problem.unwrap_or(&body);
     json!({
-        "verdict": if problem.is_some() { "refuse" } else { "answer" },
+        "verdict": verdict,
         "status": status,
-        "code": problem.map(|problem| &problem["code"]),
-        "window": problem.map(|problem| &problem["window"]),
+        "code": said["code"],
+        "window": said["window"],
         "retry_after_s": retry_after_s,
         "body": body,
     })
@@ -130,6 +137,8 @@ impl Case {
         let code = |name: &str| expect[name].as_str().unwrap_or_default().to_owned();
         match expect["verdict"].as_str() {
             Some("refuse") => vec![format!("refused.{}", code("code"))],
+            Some("queue") => vec!["queued".to_owned()],
+            Some("drop") => vec!["dropped".to_owned()],
             Some("pass") if expect["exempt"] == true => vec!["exempt".to_owned()],
             Some("pass") if expect["observed"].is_string() => vec![format!("observed.{}", code("observed"))],
             Some("pass") if expect["effect"] == "read" => vec!["read".to_owned()],
