@@ -172,7 +172,7 @@ impl Explainer {
             Basis::Suspicion(Suspicion::MethodOverride) => said("doubt: it asks for another method"),
             Basis::Suspicion(Suspicion::Upgrade) => said("doubt: it asks to switch protocols"),
             Basis::Suspicion(Suspicion::Incomplete) => said("doubt: not all headers could be seen"),
-            Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) => {
+            Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) | Basis::Learned(rule) => {
                 let texts = classified.surface.and_then(|surface| self.surfaces.get(surface.0));
                 match texts.and_then(|texts| texts.get(rule.catalog, rule.rule.0)) {
                     Some(rule) => (Cow::Borrowed(rule.text.as_str()), rule.kind),

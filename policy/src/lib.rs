@@ -17,6 +17,7 @@ mod headers;
 mod host;
 mod inspect;
 pub mod json;
+pub mod learning;
 pub mod pass;
 mod path;
 mod pattern;
