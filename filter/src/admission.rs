@@ -1,12 +1,13 @@
 //! What becomes of one request. The order is the product: count, then look.
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use quiesce_policy::{
     Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Timestamp, Verdict,
+    learning::may_list_tools,
     reply::{self, BANNER_PATH, Reply},
     retry,
-    snapshot::{Action, Effect, Window},
+    snapshot::{Action, Effect, SurfaceName, Window},
     wire::Dialect,
 };
 
@@ -15,6 +16,7 @@ use crate::{
     counters::Outcome,
     host,
     in_flight::Counted,
+    learning::{self, LEARNS},
     plugin::Plugin,
     state::Knowledge,
 };
@@ -87,9 +89,16 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     fn classify(&self, policy: &Policy) -> Classified {
-        let classified = policy.classify(self.request);
+        // Fetched once at most, and only where it may matter.
+        let fetched = OnceCell::new();
+        let learned = |surface: &SurfaceName, tool: &str| {
+            LEARNS && learning::has_learned(&fetched, surface, self.request, tool)
+        };
+        let classified = policy.classify_with(self.request, learned);
         match self.body {
-            Body::Whole(body) if classified.awaits_body => policy.inspect(self.request, classified, body),
+            Body::Whole(body) if classified.awaits_body => {
+                policy.inspect_with(self.request, classified, body, learned)
+            }
             _ => classified,
         }
     }
@@ -98,8 +107,14 @@ impl Asking<'_> {
     /// time, for which the barrier does not wait; and those that wait for their bodies, which are not
     /// passed.
     fn settle(&self, policy: &Policy, classified: &Classified) -> Option<Admission> {
+        if LEARNS && self.awaits(policy, classified) {
+            return Some(Admission::Awaited);
+        }
         let outcome = match (classified.effect, classified.action) {
-            (Effect::Read, _) => Outcome::Read,
+            (Effect::Read, _) => {
+                self.listen(policy, classified);
+                Outcome::Read
+            }
             (Effect::Write, Action::Allow) => Outcome::Allowed,
             (Effect::Write, Action::Block) => {
                 return self.awaits(policy, classified).then_some(Admission::Awaited);
@@ -111,9 +126,20 @@ impl Asking<'_> {
 
     /// Whether the body is waited for: only where it may matter.
     fn awaits(&self, policy: &Policy, classified: &Classified) -> bool {
-        classified.awaits_body
-            && matches!(self.body, Body::ToCome)
-            && (!policy.schedule().windows().is_empty() || policy.observes(classified.surface))
+        if !matches!(self.body, Body::ToCome) {
+            return false;
+        }
+        let matters = !policy.schedule().windows().is_empty() || policy.observes(classified.surface);
+        (classified.awaits_body && matters)
+            || (LEARNS && policy.learns(classified).is_some() && may_list_tools(self.request))
+    }
+
+    /// Listens to the answer of a request that is passed, if something may be learned from it.
+    fn listen(&self, policy: &Policy, classified: &Classified) {
+        if LEARNS && let Some(surface) = policy.learns(classified) {
+            let (listening, body) = (&self.plugin.listening, self.body.bytes());
+            listening.borrow_mut().listen(self.context_id, surface, self.request, body);
+        }
     }
 
     /// Shows the operator what the requests of an observed surface look like.

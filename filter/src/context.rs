@@ -17,6 +17,7 @@ use crate::{
     admission::{Admission, Body, admit},
     config::PluginConfig,
     host,
+    learning::LEARNS,
     plugin::Plugin,
 };
 
@@ -161,12 +162,33 @@ fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     }
 }
 
+/// The head of an answer has come.
+fn on_response_headers(context_id: u32, end_of_stream: bool) {
+    PLUGINS.with_borrow(|plugins| {
+        for (_, plugin) in plugins {
+            plugin.listening.borrow_mut().on_headers(context_id, end_of_stream);
+        }
+    });
+}
+
+/// A part of an answer has come.
+fn on_response_body(context_id: u32, size_bytes: usize, end_of_stream: bool) {
+    PLUGINS.with_borrow(|plugins| {
+        for (_, plugin) in plugins {
+            plugin.listening.borrow_mut().on_part(context_id, size_bytes, end_of_stream);
+        }
+    });
+}
+
 /// Notes that a stream has ended, however it ended; says whether it was one.
 fn on_stream_end(context_id: u32) -> bool {
     PLUGINS.with_borrow(|plugins| {
         for (_, plugin) in plugins {
             plugin.in_flight.leave(context_id);
             plugin.awaited.borrow_mut().remove(context_id);
+            if LEARNS {
+                plugin.listening.borrow_mut().on_end(context_id);
+            }
         }
     });
     ROOTS.with_borrow(|roots| !roots.contains(&context_id))
@@ -175,7 +197,7 @@ fn on_stream_end(context_id: u32) -> bool {
 /// What the host calls in place of the SDK's functions of the same purpose.
 #[allow(unsafe_code, reason = "exported under names of their own, and calling the SDK's exports")]
 mod exports {
-    use super::Action;
+    use super::{Action, LEARNS};
 
     unsafe extern "C" {
         safe fn proxy_on_context_create(context_id: u32, parent_id: u32);
@@ -206,6 +228,23 @@ mod exports {
     #[unsafe(export_name = "quiesce_on_request_trailers")]
     extern "C" fn on_request_trailers(context_id: u32, _trailers: usize) -> Action {
         super::on_request_trailers(context_id)
+    }
+
+    /// Only the module that learns ships this and the next: without learning they would do nothing.
+    #[unsafe(export_name = "quiesce_on_response_headers")]
+    extern "C" fn on_response_headers(context_id: u32, _headers: usize, end_of_stream: bool) -> Action {
+        if LEARNS {
+            super::on_response_headers(context_id, end_of_stream);
+        }
+        Action::Continue
+    }
+
+    #[unsafe(export_name = "quiesce_on_response_body")]
+    extern "C" fn on_response_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
+        if LEARNS {
+            super::on_response_body(context_id, size_bytes, end_of_stream);
+        }
+        Action::Continue
     }
 
     #[unsafe(export_name = "quiesce_on_delete")]

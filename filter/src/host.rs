@@ -106,7 +106,26 @@ pub fn plugin_configuration(size_bytes: usize) -> Vec<u8> {
 
 /// The headers of the request, in its callback: one call, one copy.
 pub fn request_headers() -> HeaderBlock {
-    HeaderBlock::from_host(raw::request_headers().unwrap_or_default())
+    HeaderBlock::from_host(raw::headers(MapType::HttpRequestHeaders).unwrap_or_default())
+}
+
+/// The headers of the origin's answer, in their callback.
+pub fn answer_headers() -> HeaderBlock {
+    HeaderBlock::from_host(raw::headers(MapType::HttpResponseHeaders).unwrap_or_default())
+}
+
+/// The part of the origin's answer that its callback brings.
+pub fn answer_part(size_bytes: usize) -> Vec<u8> {
+    // The last part is often empty, and then there may be no buffer.
+    if size_bytes == 0 {
+        return Vec::new();
+    }
+    hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+}
+
+/// Takes a header off the request, before it is passed.
+pub fn remove_request_header(name: &str) {
+    log_failure("remove_header", hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None));
 }
 
 /// The request's body as far as it has come, in the callbacks of body and trailers.
@@ -202,11 +221,9 @@ mod raw {
         ) -> Status;
     }
 
-    pub fn request_headers() -> Option<Vec<u8>> {
+    pub fn headers(map: MapType) -> Option<Vec<u8>> {
         // SAFETY: the host writes to both, or to neither and says so.
-        handed_over(|data, size_bytes| unsafe {
-            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, data, size_bytes)
-        })
+        handed_over(|data, size_bytes| unsafe { proxy_get_header_map_pairs(map, data, size_bytes) })
     }
 
     pub fn property(path: &str) -> Option<Vec<u8>> {

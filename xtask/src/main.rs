@@ -68,7 +68,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Build the filter as it ships: target/quiesce/quiesce_filter.wasm
+    /// Build the filter as it ships: target/quiesce/quiesce_filter.wasm, and the one that learns beside it
     Filter,
 }
 
