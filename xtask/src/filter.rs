@@ -16,15 +16,7 @@ use crate::{
     workspace::{WASM_TARGET, Workspace},
 };
 
-/// The modules that ship, as a proxy is given one of them.
-pub struct Modules {
-    /// The one for everybody.
-    pub filter: PathBuf,
-    /// The one that learns from the answers of MCP servers, for which Envoy enters it twice more per request.
-    pub learning: PathBuf,
-}
-
-/// How one of them is made.
+/// How one of the modules that ship is made. A proxy gets one of them.
 struct Shipped {
     package: &'static str,
     /// The file of the compiler's module, and of the one that ships.
@@ -34,9 +26,11 @@ struct Shipped {
     max_bytes: usize,
 }
 
+/// The one for everybody.
 const FILTER: Shipped =
     Shipped { package: "quiesce-filter", file: "quiesce_filter.wasm", exports: &[KEPT], max_bytes: 300_000 };
 
+/// The one that learns from the answers of MCP servers, for which Envoy enters it for those of all requests.
 const LEARNING: Shipped = Shipped {
     package: "quiesce-filter-learning",
     file: "quiesce_filter_learning.wasm",
@@ -51,11 +45,17 @@ const INLINE_MORE: &str = "'-Cllvm-args=-inline-threshold=45', ";
 /// What of Binaryen makes modules smaller, and a little faster: about 8 % and 3 %.
 const BINARYEN_VERSION: &str = "132.0.0";
 
-/// Builds the filter's modules, drops what they have no use for, and returns where the shipped ones are.
-pub fn build(ws: &Workspace) -> Result<Modules> {
+/// Builds the filter, drops what it has no use for, and returns where the shipped module is.
+pub fn build(ws: &Workspace) -> Result<PathBuf> {
     ensure_target(ws)?;
-    step(format_args!("building the filter ({WASM_TARGET}, release)"), || {
-        Ok(Modules { filter: build_one(ws, &FILTER)?, learning: build_one(ws, &LEARNING)? })
+    step(format_args!("building the filter ({WASM_TARGET}, release)"), || build_one(ws, &FILTER))
+}
+
+/// The same of the filter that learns.
+pub fn build_learning(ws: &Workspace) -> Result<PathBuf> {
+    ensure_target(ws)?;
+    step(format_args!("building the filter that learns ({WASM_TARGET}, release)"), || {
+        build_one(ws, &LEARNING)
     })
 }
 

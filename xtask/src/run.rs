@@ -23,7 +23,7 @@ use crate::{
 /// Every test there is; or with `args`, for `cargo test`, those native ones that they choose.
 pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
-    let modules = filter::build(ws)?;
+    let (wasm, learning) = (filter::build(ws)?, filter::build_learning(ws)?);
     let noop = filter::build_noop(ws)?;
     let others = if third_party::is_wanted(args) { third_party::obtain(ws)? } else { Vec::new() };
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
@@ -43,8 +43,8 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
                 .arg("test")
                 .args(whole)
                 .args(args)
-                .env("QUIESCE_WASM", &modules.filter)
-                .env("QUIESCE_LEARNING_WASM", &modules.learning)
+                .env("QUIESCE_WASM", &wasm)
+                .env("QUIESCE_LEARNING_WASM", &learning)
                 .env("QUIESCE_NOOP_WASM", &noop)
                 .env("QUIESCE_BIN", &companion)
                 .env("ENVOY_BIN", &envoy)
@@ -77,12 +77,12 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
 /// The demo, with `args` of its own. Does not return when it could be started.
 pub fn demo(ws: &Workspace, args: &[&str]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
-    let modules = filter::build(ws)?;
+    let wasm = filter::build(ws)?;
     step("building the companion and the demo", || build(ws, "demo", &[]))?;
     become_program(
         Command::new(ws.target("debug/demo"))
             .args(args)
-            .env("QUIESCE_WASM", modules.filter)
+            .env("QUIESCE_WASM", wasm)
             .env("QUIESCE_BIN", ws.target("debug/quiesce"))
             .env("ENVOY_BIN", envoy),
     )
@@ -91,14 +91,14 @@ pub fn demo(ws: &Workspace, args: &[&str]) -> Result<()> {
 /// The benchmark, with `args` of its own. Does not return when it could be started.
 pub fn bench(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
-    let modules = filter::build(ws)?;
+    let wasm = filter::build(ws)?;
     let noop = filter::build_noop(ws)?;
     step("building the companion and the benchmark (release)", || build(ws, "bench", &["--release"]))?;
     let reports = reports_dir(ws)?;
     become_program(
         Command::new(ws.target("release/bench"))
             .args(args)
-            .env("QUIESCE_WASM", modules.filter)
+            .env("QUIESCE_WASM", wasm)
             .env("QUIESCE_NOOP_WASM", noop)
             .env("QUIESCE_BIN", ws.target("release/quiesce"))
             .env("ENVOY_BIN", envoy)
