@@ -21,6 +21,7 @@ mod failing_store;
 mod faults;
 mod fleet;
 mod lean;
+mod learning;
 mod lifecycle;
 mod roles;
 mod surfaces;
