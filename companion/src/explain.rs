@@ -21,6 +21,9 @@ use crate::{
 /// The host of requests that name none.
 pub const ANY_HOST: &str = "any.invalid";
 
+/// What only a server can tell, and only a filter hears.
+const UNLESS_LEARNED: &str = "a filter that learns has heard the server say that the tool reads";
+
 /// A request to be explained.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +99,9 @@ pub struct Explanation<'a> {
     /// What kind of write it is, if the rule says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<WriteKind>,
+    /// What would make a read of it that cannot be known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unless: Option<&'static str>,
     /// What the client would get.
     #[serde(skip)]
     pub reply: Option<Reply>,
@@ -130,12 +136,11 @@ impl Explainer {
         }
         let block = HeaderBlock::new(&pairs);
         let request = Request::read(block.headers());
-        let classified = self.policy.classify(&request);
         let body = asked.body_bytes();
-        let classified = match classified.awaits_body {
-            true => self.policy.inspect(&request, classified, body),
-            false => classified,
-        };
+        let classified = self.classify(&request, body, false);
+        let learns = classified.effect == Effect::Write && self.policy.learns(&classified).is_some();
+        let unless = learns && self.classify(&request, body, true).effect == Effect::Read;
+        let unless = unless.then_some(UNLESS_LEARNED);
         let (rule, kind) = self.basis(&classified);
         let (action, stopped) = match (classified.effect, classified.action) {
             (Effect::Read, _) => ("pass", None),
@@ -144,7 +149,16 @@ impl Explainer {
         };
         let (refusal, reply) = stopped.unwrap_or_default();
         let surface = self.policy.surface_name(classified.surface);
-        Explanation { effect: classified.effect, action, rule, refusal, surface, kind, reply }
+        Explanation { effect: classified.effect, action, rule, refusal, surface, kind, unless, reply }
+    }
+
+    /// What a filter would make of it that has learned nothing, or of all tools that they read.
+    fn classify(&self, request: &Request<'_>, body: &[u8], learned: bool) -> Classified {
+        let classified = self.policy.classify_with(request, |_, _| learned);
+        match classified.awaits_body {
+            true => self.policy.inspect_with(request, classified, body, |_, _| learned),
+            false => classified,
+        }
     }
 
     /// Why a write would be refused, if it would, and the answer, if it does not take a ledger of intents.
@@ -180,7 +194,7 @@ impl Explainer {
             Basis::Suspicion(Suspicion::MethodOverride) => said("doubt: it asks for another method"),
             Basis::Suspicion(Suspicion::Upgrade) => said("doubt: it asks to switch protocols"),
             Basis::Suspicion(Suspicion::Incomplete) => said("doubt: not all headers could be seen"),
-            Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) => {
+            Basis::Rule(rule) | Basis::Headers(rule) | Basis::Body(rule) | Basis::Learned(rule) => {
                 let texts = classified.surface.and_then(|surface| self.surfaces.get(surface.0));
                 match texts.and_then(|texts| texts.get(rule.catalog, rule.rule.0)) {
                     Some(rule) => (Cow::Borrowed(rule.text.as_str()), rule.kind),

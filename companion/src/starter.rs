@@ -183,7 +183,7 @@ fn rule_yaml(rule: &Rule, effect_yaml: Yaml) -> Yaml {
 
 /// The calls that are known to read, and, commented out, those that were seen and may read.
 fn read_only_yaml(read_only: &ReadOnly, seen: &[SeenView]) -> Option<Yaml> {
-    let ReadOnly { tools, methods, queries } = read_only;
+    let ReadOnly { tools, methods, queries, learn_tools } = read_only;
     let calls = Calls::of(seen, read_only);
     let all = [("tools", tools, &calls.tools), ("methods", methods, &calls.methods)];
     let nothing_known = *read_only == ReadOnly::default();
@@ -203,6 +203,9 @@ fn read_only_yaml(read_only: &ReadOnly, seen: &[SeenView]) -> Option<Yaml> {
     }
     if !queries.is_empty() {
         entries.push(("queries", row(queries.iter().map(|query| text(query.clone())))));
+    }
+    if *learn_tools {
+        entries.push(("learn_tools", Yaml::Flag(true)));
     }
     if entries.is_empty() {
         return None;

@@ -1,13 +1,14 @@
 //! What becomes of one request. The order is the product: count, then look.
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use quiesce_policy::{
     Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Stop, Timestamp, Verdict,
     intent::{RECEIPT_PATH, receipt_id},
+    learning::may_list_tools,
     reply::{self, BANNER_PATH, Reply},
     retry,
-    snapshot::{Action, Effect, Window},
+    snapshot::{Action, Effect, SurfaceName, Window},
     wire::Dialect,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     host,
     in_flight::Counted,
     intents,
+    learning::{self, LEARNS},
     plugin::Plugin,
     state::Knowledge,
 };
@@ -99,9 +101,16 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     fn classify(&self, policy: &Policy) -> Classified {
-        let classified = policy.classify(self.request);
+        // Fetched once at most, and only where it may matter.
+        let fetched = OnceCell::new();
+        let learned = |surface: &SurfaceName, tool: &str| {
+            LEARNS && learning::has_learned(&fetched, surface, self.request, tool)
+        };
+        let classified = policy.classify_with(self.request, learned);
         match self.body {
-            Body::Whole(body) if classified.awaits_body => policy.inspect(self.request, classified, body),
+            Body::Whole(body) if classified.awaits_body => {
+                policy.inspect_with(self.request, classified, body, learned)
+            }
             _ => classified,
         }
     }
@@ -110,13 +119,20 @@ impl Asking<'_> {
     /// time, for which the barrier does not wait; and those that wait for their bodies, which are not
     /// passed.
     fn settle(&self, policy: &Policy, classified: &Classified) -> Option<Admission> {
+        let awaited = || {
+            let max_bytes = self.plugin.config.inspect_bodies.max_bytes;
+            self.awaits(policy, classified).then_some(Admission::Awaited { max_bytes })
+        };
+        if LEARNS && let Some(awaited) = awaited() {
+            return Some(awaited);
+        }
         let outcome = match (classified.effect, classified.action) {
-            (Effect::Read, _) => Outcome::Read,
-            (Effect::Write, Action::Allow) => Outcome::Allowed,
-            (Effect::Write, _) => {
-                let max_bytes = self.plugin.config.inspect_bodies.max_bytes;
-                return self.awaits(policy, classified).then_some(Admission::Awaited { max_bytes });
+            (Effect::Read, _) => {
+                self.listen(policy, classified);
+                Outcome::Read
             }
+            (Effect::Write, Action::Allow) => Outcome::Allowed,
+            (Effect::Write, _) => return awaited(),
         };
         self.plugin.counters.borrow_mut().note(classified.surface, outcome);
         Some(Admission::Passed)
@@ -124,9 +140,20 @@ impl Asking<'_> {
 
     /// Whether the body is waited for: only where it may matter.
     fn awaits(&self, policy: &Policy, classified: &Classified) -> bool {
-        classified.awaits_body
-            && matches!(self.body, Body::ToCome)
-            && (!policy.schedule().windows().is_empty() || policy.observes(classified.surface))
+        if !matches!(self.body, Body::ToCome) {
+            return false;
+        }
+        let matters = !policy.schedule().windows().is_empty() || policy.observes(classified.surface);
+        (classified.awaits_body && matters)
+            || (LEARNS && policy.learns(classified).is_some() && may_list_tools(self.request))
+    }
+
+    /// Listens to the answer of a request that is passed, if something may be learned from it.
+    fn listen(&self, policy: &Policy, classified: &Classified) {
+        if LEARNS && let Some(surface) = policy.learns(classified) {
+            let (listening, body) = (&self.plugin.listening, self.body.bytes());
+            listening.borrow_mut().listen(self.context_id, surface, self.request, body);
+        }
     }
 
     fn ask_for_receipt(&self, policy: &Policy, id: &str) -> Admission {

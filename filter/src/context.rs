@@ -13,6 +13,7 @@ use crate::{
     admission::{Admission, Body, admit, hand_on},
     config::PluginConfig,
     host,
+    learning::LEARNS,
     plugin::Plugin,
     waiting::WaitsFor,
 };
@@ -140,12 +141,33 @@ fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     Action::Pause
 }
 
+/// The head of an answer has come.
+fn on_response_headers(context_id: u32, end_of_stream: bool) {
+    PLUGINS.with_borrow(|plugins| {
+        for (_, plugin) in plugins {
+            plugin.listening.borrow_mut().on_headers(context_id, end_of_stream);
+        }
+    });
+}
+
+/// A part of an answer has come.
+fn on_response_body(context_id: u32, size_bytes: usize, end_of_stream: bool) {
+    PLUGINS.with_borrow(|plugins| {
+        for (_, plugin) in plugins {
+            plugin.listening.borrow_mut().on_part(context_id, size_bytes, end_of_stream);
+        }
+    });
+}
+
 /// Notes that a context has ended: a stream, however it ended, or the root of a plugin.
 fn on_delete(context_id: u32) {
     let is_root = PLUGINS.with_borrow(|plugins| {
         for (_, plugin) in plugins {
             plugin.in_flight.leave(context_id);
             plugin.waiting.borrow_mut().remove(context_id);
+            if LEARNS {
+                plugin.listening.borrow_mut().on_end(context_id);
+            }
         }
         plugins.iter().any(|(root_id, _)| *root_id == context_id)
     });
@@ -157,7 +179,7 @@ fn on_delete(context_id: u32) {
 /// What the host calls in place of the SDK's functions of the same purpose.
 #[allow(unsafe_code, reason = "exported under names of their own")]
 mod exports {
-    use super::Action;
+    use super::{Action, LEARNS};
 
     #[unsafe(export_name = "quiesce_on_configure")]
     extern "C" fn on_configure(root_id: u32, configuration_bytes: usize) -> bool {
@@ -194,6 +216,23 @@ mod exports {
     #[unsafe(export_name = "quiesce_on_request_trailers")]
     extern "C" fn on_request_trailers(context_id: u32, _trailers: usize) -> Action {
         super::on_request_trailers(context_id)
+    }
+
+    /// Only the module that learns ships this and the next: without learning they would do nothing.
+    #[unsafe(export_name = "quiesce_on_response_headers")]
+    extern "C" fn on_response_headers(context_id: u32, _headers: usize, end_of_stream: bool) -> Action {
+        if LEARNS {
+            super::on_response_headers(context_id, end_of_stream);
+        }
+        Action::Continue
+    }
+
+    #[unsafe(export_name = "quiesce_on_response_body")]
+    extern "C" fn on_response_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> Action {
+        if LEARNS {
+            super::on_response_body(context_id, size_bytes, end_of_stream);
+        }
+        Action::Continue
     }
 
     #[unsafe(export_name = "quiesce_on_delete")]

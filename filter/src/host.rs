@@ -111,6 +111,25 @@ pub fn request_headers() -> HeaderBlock {
     HeaderBlock::from_host(raw::headers(MapType::HttpRequestHeaders).unwrap_or_default())
 }
 
+/// The headers of the origin's answer, in their callback.
+pub fn answer_headers() -> HeaderBlock {
+    HeaderBlock::from_host(raw::headers(MapType::HttpResponseHeaders).unwrap_or_default())
+}
+
+/// The part of the origin's answer that its callback brings.
+pub fn answer_part(size_bytes: usize) -> Vec<u8> {
+    // The last part is often empty, and then there may be no buffer.
+    if size_bytes == 0 {
+        return Vec::new();
+    }
+    hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size_bytes).ok().flatten().unwrap_or_default()
+}
+
+/// Takes a header off the request, before it is passed.
+pub fn remove_request_header(name: &str) {
+    log_failure("remove_header", hostcalls::set_map_value(MapType::HttpRequestHeaders, name, None));
+}
+
 /// The request's body as far as it has come, in the callbacks of body and trailers.
 pub fn request_body(size_bytes: usize) -> Vec<u8> {
     raw::buffer(BufferType::HttpRequestBody, size_bytes).unwrap_or_default()

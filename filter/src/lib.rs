@@ -25,6 +25,8 @@ mod intents;
 #[cfg(target_arch = "wasm32")]
 mod leader;
 #[cfg(target_arch = "wasm32")]
+mod learning;
+#[cfg(target_arch = "wasm32")]
 mod plugin;
 #[cfg(target_arch = "wasm32")]
 mod refusals;

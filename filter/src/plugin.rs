@@ -18,6 +18,7 @@ use crate::{
     host::{self, Metric},
     in_flight::InFlight,
     leader::Leader,
+    learning::Listening,
     refusals::Refusals,
     seen::Seeing,
     state::State,
@@ -54,6 +55,8 @@ pub struct Plugin {
     pub refusals: RefCell<Refusals>,
     /// Streams that are held.
     pub waiting: RefCell<Waiting>,
+    /// Answers that are listened to.
+    pub listening: RefCell<Listening>,
     /// When `boot: hold` gives up.
     pub boot_ends_at: Timestamp,
     /// Streams cut at a drain timeout, process-wide.
@@ -79,6 +82,7 @@ impl Plugin {
             ledger: RefCell::default(),
             refusals: RefCell::default(),
             waiting: RefCell::default(),
+            listening: RefCell::default(),
             boot_ends_at: host::now().plus_ms(config.boot_timeout_ms),
             cut: Metric::counter("quiesce.cut").ok_or_else(missing)?,
             root_id,

@@ -58,7 +58,7 @@ pub fn stopped_reading(policy: &Policy, sent: &Sent, as_sent: Basis) -> Option<(
             // A rule for the very name that was sent comes first.
             Basis::Rule(_) | Basis::Body(_) => !reading.is_alias || as_sent == Basis::Method,
             // Of another name, nobody has said that it writes.
-            Basis::Method | Basis::Headers(_) | Basis::Ambiguous => !reading.is_alias,
+            Basis::Method | Basis::Headers(_) | Basis::Learned(_) | Basis::Ambiguous => !reading.is_alias,
         };
         (!outcome.passes && counts).then_some((read, outcome.basis))
     })

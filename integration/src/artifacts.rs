@@ -12,6 +12,14 @@ pub fn wasm() -> Result<PathBuf> {
     from_env("QUIESCE_WASM")
 }
 
+/// The release module of the filter that learns, `$QUIESCE_LEARNING_WASM`.
+///
+/// # Errors
+/// When the variable is not set or names no file.
+pub fn learning_wasm() -> Result<PathBuf> {
+    from_env("QUIESCE_LEARNING_WASM")
+}
+
 /// The companion's binary, `$QUIESCE_BIN`.
 ///
 /// # Errors

@@ -17,10 +17,15 @@ use crate::{
 /// otherwise (SEP-2243). Of later ones it is not known what their headers mean.
 const MCP_HEADERS_DECIDE: &[u8] = b"2026-07-28";
 
-/// Whether the headers alone show that a request reads.
-pub fn reads_by_headers(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly) -> bool {
+/// Whether the headers alone show that a request reads; `has_tool` says which tools do.
+pub fn reads_by_headers(
+    protocol: BodyProtocol,
+    request: &Request<'_>,
+    known: &ReadOnly,
+    has_tool: impl Fn(&str) -> bool,
+) -> bool {
     match protocol {
-        BodyProtocol::Mcp => mcp_by_headers(request.headers, known).unwrap_or(false),
+        BodyProtocol::Mcp => mcp_by_headers(request.headers, has_tool).unwrap_or(false),
         BodyProtocol::JsonRpc => false,
         // Of a request whose document is in its query there is no body to wait for.
         BodyProtocol::Graphql => {
@@ -30,8 +35,14 @@ pub fn reads_by_headers(protocol: BodyProtocol, request: &Request<'_>, known: &R
     }
 }
 
-/// Whether the body shows that a request reads.
-pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &ReadOnly, body: &[u8]) -> bool {
+/// Whether the body shows that a request reads; `has_tool` says which tools do.
+pub fn reads_by_body(
+    protocol: BodyProtocol,
+    request: &Request<'_>,
+    known: &ReadOnly,
+    has_tool: impl Fn(&str) -> bool,
+    body: &[u8],
+) -> bool {
     if request.headers.pairs().any(|(name, _)| name == b"content-encoding") {
         return false;
     }
@@ -42,11 +53,11 @@ pub fn reads_by_body(protocol: BodyProtocol, request: &Request<'_>, known: &Read
         return false;
     }
     let Ok(messages) = json_rpc::read(body) else { return false };
-    let headers_refuse = mcp_by_headers(request.headers, known) == Some(false);
+    let headers_refuse = mcp_by_headers(request.headers, &has_tool) == Some(false);
     messages.iter().all(|message| match (protocol, message) {
         (BodyProtocol::Mcp, Message::Answer) => true,
         (BodyProtocol::Mcp, Message::Call(call)) => {
-            !headers_refuse && mcp_reads(&call.method, call.name.as_deref(), known)
+            !headers_refuse && mcp_reads(&call.method, call.name.as_deref(), &has_tool)
         }
         (BodyProtocol::JsonRpc, Message::Answer) => false,
         (BodyProtocol::JsonRpc, Message::Call(call)) => known.has_method(&call.method),
@@ -104,30 +115,30 @@ pub fn called(protocol: BodyProtocol, request: &Request<'_>, body: &[u8]) -> Vec
 }
 
 /// What `Mcp-Method` and `Mcp-Name` say, where they decide.
-fn mcp_by_headers(headers: Headers<'_>, known: &ReadOnly) -> Option<bool> {
+fn mcp_by_headers(headers: Headers<'_>, has_tool: impl Fn(&str) -> bool) -> Option<bool> {
     if headers.single(b"mcp-protocol-version")? != MCP_HEADERS_DECIDE {
         return None;
     }
     let method = mcp::header_value(headers.single(b"mcp-method")?)?;
     let name = headers.single(b"mcp-name").and_then(mcp::header_value);
-    Some(mcp_reads(&method, name.as_deref(), known))
+    Some(mcp_reads(&method, name.as_deref(), has_tool))
 }
 
-fn mcp_reads(method: &str, name: Option<&str>, known: &ReadOnly) -> bool {
+fn mcp_reads(method: &str, name: Option<&str>, has_tool: impl Fn(&str) -> bool) -> bool {
     match mcp::effect(method) {
         MethodEffect::Read => true,
-        MethodEffect::Tool => name.is_some_and(|name| known.has_tool(name)),
+        MethodEffect::Tool => name.is_some_and(has_tool),
         MethodEffect::Write => false,
     }
 }
 
 /// Whether the body is JSON in UTF-8 for everybody.
-fn is_json(headers: Headers<'_>) -> bool {
+pub fn is_json(headers: Headers<'_>) -> bool {
     is_media_type(headers, b"application/json")
 }
 
 /// Whether the body is of this type for everybody, and in no other charset than UTF-8.
-fn is_media_type(headers: Headers<'_>, wanted: &[u8]) -> bool {
+pub fn is_media_type(headers: Headers<'_>, wanted: &[u8]) -> bool {
     let Some(value) = headers.single(b"content-type") else { return false };
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(wanted))
@@ -161,14 +172,15 @@ mod tests {
         let known = ReadOnly {
             tools: vec!["search".to_owned()],
             methods: vec!["get_*".to_owned()],
-            queries: Vec::new(),
+            ..ReadOnly::default()
         };
         let pairs: Vec<(&[u8], &[u8])> =
             headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let block = HeaderBlock::new(&pairs);
         let request = Request::read(block.headers());
-        reads_by_headers(BodyProtocol::Mcp, &request, &known)
-            || reads_by_body(BodyProtocol::Mcp, &request, &known, body.as_bytes())
+        let has_tool = |name: &str| known.has_tool(name);
+        reads_by_headers(BodyProtocol::Mcp, &request, &known, has_tool)
+            || reads_by_body(BodyProtocol::Mcp, &request, &known, has_tool, body.as_bytes())
     }
 
     const JSON: (&str, &str) = ("content-type", "application/json");
@@ -204,8 +216,9 @@ mod tests {
                 (b"content-type", b"application/json"),
             ]);
             let request = Request::read(block.headers());
-            reads_by_headers(BodyProtocol::Graphql, &request, &known)
-                || reads_by_body(BodyProtocol::Graphql, &request, &known, body.as_bytes())
+            let no_tool = |_: &str| false;
+            reads_by_headers(BodyProtocol::Graphql, &request, &known, no_tool)
+                || reads_by_body(BodyProtocol::Graphql, &request, &known, no_tool, body.as_bytes())
         };
         assert!(
             reads("POST", "/graphql", r#"{"id":"docs-1"}"#)

@@ -18,6 +18,7 @@ mod host;
 mod inspect;
 pub mod intent;
 pub mod json;
+pub mod learning;
 pub mod pass;
 mod path;
 mod pattern;

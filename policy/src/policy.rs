@@ -1,6 +1,6 @@
 //! A snapshot, checked and compiled: from a request to what it would do, and to the verdict on it.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use rustc_hash::FxHashSet as HashSet;
 
@@ -15,9 +15,10 @@ use crate::{
     request::{Request, Suspicion},
     schedule::{Latches, Schedule},
     snapshot::{
-        Action, BodyProtocol, Effect, Epoch, IntentPolicy, Mode, RefusedCalls, RetryPolicy, Snapshot, Window,
+        Action, BodyProtocol, Effect, Epoch, IntentPolicy, Mode, RefusedCalls, RetryPolicy, Snapshot,
+        SurfaceName, Window,
     },
-    surfaces::{RuleRef, Saying, SurfaceIndex, Surfaces},
+    surfaces::{CompiledSurface, RuleRef, Saying, SurfaceIndex, Surfaces},
     time::Timestamp,
     wire::Dialect,
 };
@@ -80,6 +81,8 @@ pub enum Basis {
     Headers(RuleRef),
     /// A rule leaves it to what is called, which the body says.
     Body(RuleRef),
+    /// A rule leaves it to what is called, and the server has said that this reads.
+    Learned(RuleRef),
     /// The method says so.
     Method,
     /// Origins may read its path or host differently.
@@ -203,6 +206,16 @@ impl Policy {
 
     /// What a request would do. It does not depend on whether a window is in force.
     pub fn classify(&self, request: &Request<'_>) -> Classified {
+        self.classify_with(request, |_, _| false)
+    }
+
+    /// The same where something has been learned: `learned` says whether the server has said of a surface's tool
+    /// that it reads. It is asked only of surfaces that trust it, and of tools that they do not list.
+    pub fn classify_with(
+        &self,
+        request: &Request<'_>,
+        learned: impl Fn(&SurfaceName, &str) -> bool,
+    ) -> Classified {
         let (Path::Plain(path), Host::Named(host)) = (&request.path, &request.host) else {
             return self.classify_ambiguous(request);
         };
@@ -218,10 +231,12 @@ impl Policy {
         {
             return match body {
                 None => Classified { action, ..classified(effect, Basis::Rule(rule)) },
-                Some(protocol) if reads_by_headers(protocol, request, &surface.read_only) => {
-                    Classified { protocol: body, ..classified(Effect::Read, Basis::Headers(rule)) }
-                }
-                Some(_) => {
+                Some(protocol) => {
+                    let tools = Tools::of(surface, learned);
+                    if reads_by_headers(protocol, request, &surface.read_only, |tool| tools.has(tool)) {
+                        let basis = tools.basis(rule, Basis::Headers(rule));
+                        return Classified { protocol: body, ..classified(Effect::Read, basis) };
+                    }
                     Classified { protocol: body, awaits_body: true, ..classified(effect, Basis::Body(rule)) }
                 }
             };
@@ -243,11 +258,34 @@ impl Policy {
     /// What a request would do whose body is whole, and of which [`Policy::classify`] has said that it
     /// awaits its body.
     pub fn inspect(&self, request: &Request<'_>, classified: Classified, body: &[u8]) -> Classified {
+        self.inspect_with(request, classified, body, |_, _| false)
+    }
+
+    /// The same where something has been learned, as for [`Policy::classify_with`].
+    pub fn inspect_with(
+        &self,
+        request: &Request<'_>,
+        classified: Classified,
+        body: &[u8],
+        learned: impl Fn(&SurfaceName, &str) -> bool,
+    ) -> Classified {
         let surface = classified.surface.and_then(|at| self.surfaces.get(at));
         let (Some(protocol), Some(surface)) = (classified.protocol, surface) else { return classified };
-        let reads = reads_by_body(protocol, request, &surface.read_only, body);
-        let effect = if reads { Effect::Read } else { Effect::Write };
-        Classified { effect, awaits_body: false, ..classified }
+        let tools = Tools::of(surface, learned);
+        let reads = reads_by_body(protocol, request, &surface.read_only, |tool| tools.has(tool), body);
+        let (effect, basis) = match classified.basis {
+            Basis::Body(rule) if reads => (Effect::Read, tools.basis(rule, classified.basis)),
+            basis if reads => (Effect::Read, basis),
+            basis => (Effect::Write, basis),
+        };
+        Classified { effect, basis, awaits_body: false, ..classified }
+    }
+
+    /// The surface of a request whose tools are learned from its servers, if it is such a one.
+    pub fn learns(&self, classified: &Classified) -> Option<&SurfaceName> {
+        let surface = self.surfaces.get(classified.surface?)?;
+        let learns = surface.read_only.learn_tools && classified.protocol == Some(BodyProtocol::Mcp);
+        learns.then_some(&surface.name)
     }
 
     /// Whether verdicts on the requests of a surface are observed rather than carried out.
@@ -328,6 +366,35 @@ fn stop(request: &Request<'_>, classified: &Classified) -> Stop {
         return Stop::Refused(Refusal::ReadOnly);
     }
     accepted
+}
+
+/// The tools of a surface that read.
+struct Tools<'p, F> {
+    surface: &'p CompiledSurface,
+    learned: F,
+    /// Whether one of them was found that is not listed.
+    has_learned: Cell<bool>,
+}
+
+impl<'p, F: Fn(&SurfaceName, &str) -> bool> Tools<'p, F> {
+    fn of(surface: &'p CompiledSurface, learned: F) -> Self {
+        Self { surface, learned, has_learned: Cell::new(false) }
+    }
+
+    fn has(&self, tool: &str) -> bool {
+        let CompiledSurface { name, read_only, .. } = self.surface;
+        if read_only.has_tool(tool) {
+            return true;
+        }
+        let has_learned = read_only.learn_tools && (self.learned)(name, tool);
+        self.has_learned.set(self.has_learned.get() || has_learned);
+        has_learned
+    }
+
+    /// How it is known of a request by `rule` that it reads.
+    fn basis(&self, rule: RuleRef, unlearned: Basis) -> Basis {
+        if self.has_learned.get() { Basis::Learned(rule) } else { unlearned }
+    }
 }
 
 /// Whether a method changes nothing by its definition (RFC 9110 section 9.2.1; QUERY: RFC 10008).

@@ -33,6 +33,7 @@ impl SeenTable {
             Basis::Rule(rule) => (DecidedBy::Rule, Some(rule)),
             Basis::Headers(rule) => (DecidedBy::Headers, Some(rule)),
             Basis::Body(rule) => (DecidedBy::Body, Some(rule)),
+            Basis::Learned(rule) => (DecidedBy::Learned, Some(rule)),
             Basis::Method => (DecidedBy::Method, None),
             Basis::Ambiguous => (DecidedBy::Ambiguous, None),
             Basis::Suspicion(_) => (DecidedBy::Suspicion, None),

@@ -163,6 +163,8 @@ text_enum! {
         Headers = "headers",
         /// A rule leaves it to what the body calls.
         Body = "body",
+        /// A rule leaves it to what is called, and the server has said that this reads.
+        Learned = "learned",
         /// No rule speaks of it, so its method does.
         Method = "method",
         /// Origins may read its path or host differently.

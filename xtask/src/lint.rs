@@ -25,7 +25,8 @@ pub fn run(ws: &Workspace) -> Result<()> {
         Ok(ws
             .cargo()
             .args(["clippy", "--package", "quiesce-policy", "--package", "quiesce-filter"])
-            .args(["--package", "quiesce-noop-filter", "--target", WASM_TARGET])
+            .args(["--package", "quiesce-filter-learning", "--package", "quiesce-noop-filter"])
+            .args(["--target", WASM_TARGET])
             .args(["--", "--deny", "warnings"])
             .run()?)
     })?;

@@ -68,7 +68,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Build the filter as it ships: target/quiesce/quiesce_filter.wasm
+    /// Build the filter as it ships: target/quiesce/quiesce_filter.wasm, and the one that learns beside it
     Filter,
 }
 
@@ -92,6 +92,6 @@ fn run(task: Task) -> Result<()> {
         Task::Lint => lint::run(&ws),
         Task::Fuzz { target, seconds } => fuzz::run(&ws, target.as_deref(), seconds),
         Task::Bench { args } => run::bench(&ws, &args),
-        Task::Filter => filter::build(&ws).map(drop),
+        Task::Filter => filter::build(&ws).and_then(|_| filter::build_learning(&ws)).map(drop),
     }
 }

@@ -1,8 +1,8 @@
 //! Runs what the other modules prepared: the tests, the demo and the benchmark.
 //!
-//! What runs finds the real parts in its environment: `QUIESCE_WASM` (the module as it ships),
-//! `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that does nothing);
-//! tests of real servers also what `third_party` got.
+//! What runs finds the real parts in its environment: `QUIESCE_WASM` and `QUIESCE_LEARNING_WASM` (the
+//! modules as they ship), `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that
+//! does nothing); tests of real servers also what `third_party` got.
 
 use std::{
     os::unix::process::CommandExt,
@@ -23,7 +23,7 @@ use crate::{
 /// Every test there is; or with `args`, for `cargo test`, those native ones that they choose.
 pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
-    let wasm = filter::build(ws)?;
+    let (wasm, learning) = (filter::build(ws)?, filter::build_learning(ws)?);
     let noop = filter::build_noop(ws)?;
     let others = if third_party::is_wanted(args) { third_party::obtain(ws)? } else { Vec::new() };
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
@@ -44,6 +44,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
                 .args(whole)
                 .args(args)
                 .env("QUIESCE_WASM", &wasm)
+                .env("QUIESCE_LEARNING_WASM", &learning)
                 .env("QUIESCE_NOOP_WASM", &noop)
                 .env("QUIESCE_BIN", &companion)
                 .env("ENVOY_BIN", &envoy)

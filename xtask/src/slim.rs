@@ -34,6 +34,12 @@ pub const KEPT: &[Kept] = &[
     ),
 ];
 
+/// What the module that learns from answers exports besides.
+pub const KEPT_TO_LEARN: &[Kept] = &[
+    renamed("quiesce_on_response_headers", "proxy_on_response_headers", "whether an answer may teach"),
+    renamed("quiesce_on_response_body", "proxy_on_response_body", "what it teaches"),
+];
+
 /// One export that ships.
 pub struct Kept {
     compiled: &'static str,
@@ -50,16 +56,17 @@ const fn renamed(compiled: &'static str, shipped: &'static str, why: &'static st
     Kept { compiled, shipped, why }
 }
 
-/// The module with only the exports of [`KEPT`], without what has become unreachable and without
-/// custom sections (names, producers, target features).
-pub fn slim(wasm: &[u8]) -> Result<Vec<u8>> {
+/// The module with only these exports, without what has become unreachable and without custom sections
+/// (names, producers, target features).
+pub fn slim(wasm: &[u8], tables: &[&'static [Kept]]) -> Result<Vec<u8>> {
+    let all = || tables.iter().copied().flatten();
     let mut module = ModuleConfig::new()
         .generate_name_section(false)
         .generate_producers_section(false)
         .parse(wasm)
         .context("the compiler's module does not parse")?;
 
-    for Kept { compiled, why, .. } in KEPT {
+    for Kept { compiled, why, .. } in all() {
         if !module.exports.iter().any(|export| export.name == *compiled) {
             bail!(
                 "the module does not export `{compiled}` ({why}); mend the filter, or the table in xtask/src/slim.rs"
@@ -69,14 +76,14 @@ pub fn slim(wasm: &[u8]) -> Result<Vec<u8>> {
     let dropped: Vec<ExportId> = module
         .exports
         .iter()
-        .filter(|export| !KEPT.iter().any(|kept| export.name == kept.compiled))
+        .filter(|export| !all().any(|kept| export.name == kept.compiled))
         .map(|export| export.id())
         .collect();
     for export in dropped {
         module.exports.delete(export);
     }
     for export in module.exports.iter_mut() {
-        if let Some(kept) = KEPT.iter().find(|kept| export.name == kept.compiled) {
+        if let Some(kept) = all().find(|kept| export.name == kept.compiled) {
             kept.shipped.clone_into(&mut export.name);
         }
     }
@@ -107,22 +114,26 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_the_table_names_and_nothing_else() {
-        let mut names: Vec<&str> = KEPT.iter().map(|kept| kept.compiled).filter(|n| *n != "memory").collect();
-        names.extend(["proxy_on_log", "proxy_on_request_headers"]);
+    fn keeps_what_the_tables_name_and_nothing_else() {
+        for tables in [&[KEPT][..], &[KEPT, KEPT_TO_LEARN]] {
+            let both = [KEPT, KEPT_TO_LEARN].into_iter().flatten();
+            let mut names: Vec<&str> = both.map(|kept| kept.compiled).filter(|n| *n != "memory").collect();
+            names.extend(["proxy_on_log", "proxy_on_request_headers"]);
 
-        let module = walrus::Module::from_buffer(&slim(&module_exporting(&names)).unwrap()).unwrap();
+            let module =
+                walrus::Module::from_buffer(&slim(&module_exporting(&names), tables).unwrap()).unwrap();
 
-        let exported: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
-        let kept: Vec<_> = KEPT.iter().map(|kept| kept.shipped).collect();
-        assert_eq!(exported, kept);
-        assert_eq!(module.funcs.iter().count(), kept.len() - 1, "unreachable functions are gone");
-        assert_eq!(module.customs.iter().count(), 0, "custom sections are gone");
+            let exported: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
+            let kept: Vec<_> = tables.iter().copied().flatten().map(|kept| kept.shipped).collect();
+            assert_eq!(exported, kept);
+            assert_eq!(module.funcs.iter().count(), kept.len() - 1, "unreachable functions are gone");
+            assert_eq!(module.customs.iter().count(), 0, "custom sections are gone");
+        }
     }
 
     #[test]
     fn says_which_export_is_missing() {
-        let error = slim(&module_exporting(&["_initialize"])).unwrap_err().to_string();
+        let error = slim(&module_exporting(&["_initialize"]), &[KEPT]).unwrap_err().to_string();
         assert!(error.contains("`proxy_abi_version_0_2_1`"), "{error}");
     }
 }

@@ -159,6 +159,7 @@ fn arrows_between_crates_point_one_way() {
     let allowed = BTreeMap::from([
         ("quiesce-policy", &[][..]),
         ("quiesce-filter", &["quiesce-policy"]),
+        ("quiesce-filter-learning", &["quiesce-filter"]),
         ("quiesce", &["quiesce-policy"]),
         ("quiesce-integration", &["quiesce-policy", "quiesce-filter", "quiesce"]),
         ("quiesce-noop-filter", &[]),

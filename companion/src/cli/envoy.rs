@@ -31,11 +31,13 @@ pub struct Args {
     /// For whom.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The companion's configuration, whose rules decide what a lean filter skips.
+    /// The companion's configuration, whose rules decide what a lean filter skips, and whose surfaces
+    /// whether the module that learns is needed.
     #[arg(long, value_name = "FILE", required_if_eq("profile", "lean"))]
     config: Option<PathBuf>,
     /// The module, where Envoy finds it [default: /etc/envoy/quiesce_filter.wasm, or
-    /// /etc/quiesce/quiesce_filter.wasm in an EnvoyFilter].
+    /// /etc/quiesce/quiesce_filter.wasm in an EnvoyFilter; quiesce_filter_learning.wasm there, if a surface
+    /// of the configuration says `learn_tools`].
     #[arg(long, value_name = "PATH")]
     wasm: Option<String>,
     /// Envoy's cluster of the companion.
@@ -86,7 +88,8 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
         (Profile::Lean, Some(config)) => Some(Lean::of(&config.snapshot()?.0)),
         (Profile::Lean, None) | (Profile::Full, _) => None,
     };
-    let filter = filter(&args, lean)?;
+    let learning: Vec<_> = config.iter().flat_map(Config::learning).collect();
+    let filter = filter(&args, lean, !learning.is_empty())?;
     let document = match args.format {
         Format::Envoy => filter.http_filter().map(|filter| Yaml::List(vec![filter])),
         Format::Envoyfilter => {
@@ -95,18 +98,19 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
         }
     }
     .map_err(CliError::internal)?;
-    let remarks = remarks(&filter);
+    let remarks = remarks(&filter, &learning);
     context.printer.line(format!("{remarks}{}", document.document().trim_end()));
     context.printer.document(&document)
 }
 
-fn filter(args: &Args, lean: Option<Lean>) -> Result<Filter, CliError> {
+fn filter(args: &Args, lean: Option<Lean>, learns: bool) -> Result<Filter, CliError> {
     let wasm = args.wasm.clone().unwrap_or_else(|| {
         let directory = match args.format {
             Format::Envoy => "/etc/envoy",
             Format::Envoyfilter => "/etc/quiesce",
         };
-        format!("{directory}/quiesce_filter.wasm")
+        let module = if learns { "quiesce_filter_learning" } else { "quiesce_filter" };
+        format!("{directory}/{module}.wasm")
     });
     let mut labels = BTreeMap::new();
     for (key, value) in &args.labels {
@@ -129,11 +133,15 @@ fn sync_token(args: &Args) -> Result<String, CliError> {
     Ok(token.trim().to_owned())
 }
 
-/// What whoever reads the document has to know, as comments.
-fn remarks(filter: &Filter) -> String {
+/// What whoever reads the document has to know, as comments; tools of these surfaces are learned.
+fn remarks(filter: &Filter, learning: &[&str]) -> String {
     let mut remarks = Vec::new();
     if filter.plugin.sync_token == NO_TOKEN {
         remarks.push(format!("Put the token of role sync in place of `{NO_TOKEN}`."));
+    }
+    if !learning.is_empty() {
+        let learning = learning.join(", ");
+        remarks.push(format!("Tools of {learning} are learned, by quiesce_filter_learning.wasm alone."));
     }
     if let Some(lean) = &filter.lean {
         remarks.push(

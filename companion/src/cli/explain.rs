@@ -112,6 +112,9 @@ fn show(context: &Context, explanation: &Explanation<'_>) {
     let kind = explanation.kind.map(|kind| format!(" ({})", kind.as_str())).unwrap_or_default();
     line(format!("{style}{effect}{style:#}{kind}, surface {}", explanation.surface));
     line(format!("  because of  {}", explanation.rule));
+    if let Some(unless) = explanation.unless {
+        line(format!("  unless  {unless}"));
+    }
     match &explanation.reply {
         None => {
             line(format!("  while frozen  {}", explanation.action));

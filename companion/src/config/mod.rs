@@ -269,6 +269,12 @@ impl Config {
         self.surfaces = vec![Surface { catalogs, ..Surface::named(SurfaceName::from("all")) }];
     }
 
+    /// The surfaces whose tools are learned from their servers, by name.
+    pub fn learning(&self) -> impl Iterator<Item = &str> {
+        let learning = self.surfaces.iter().filter(|surface| surface.read_only.learn_tools);
+        learning.map(|surface| surface.name.as_str())
+    }
+
     /// What the configuration amounts to.
     pub fn summary(&self) -> Summary {
         Summary::of(self)

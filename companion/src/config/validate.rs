@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use quiesce_policy::{
     Policy,
-    snapshot::{Epoch, Exemptions, Mode, Snapshot},
+    snapshot::{BodyProtocol, Epoch, Exemptions, Mode, Snapshot},
 };
 
 use super::{Config, Token};
@@ -128,6 +128,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
             if let Some((field, message)) = uncompilable(config, &catalogs) {
                 wrong(&field, message);
             }
+            unlearnable(config, &catalogs, &mut wrong);
         }
     }
     found
@@ -177,6 +178,25 @@ fn tokens(tokens: &[Token], wrong: &mut impl FnMut(&str, String)) {
 /// What the enforcers' own compiler says of the configured part of the snapshot.
 fn uncompilable(config: &Config, catalogs: &Catalogs) -> Option<(String, String)> {
     Policy::compile(&snapshot(config, catalogs)).err().map(|error| (error.place, error.problem))
+}
+
+/// Surfaces that would learn tools of which no rule can see a call.
+fn unlearnable(config: &Config, catalogs: &Catalogs, wrong: &mut impl FnMut(&str, String)) {
+    let named = catalogs.named_by(&config.surfaces);
+    for (index, surface) in config.surfaces.iter().enumerate() {
+        let of_catalogs = surface.catalogs.iter().filter_map(|name| named.get(name));
+        let mut rules = of_catalogs.flat_map(|catalog| &catalog.rules).chain(&surface.rules);
+        if surface.read_only.learn_tools && !rules.any(|rule| rule.body == Some(BodyProtocol::Mcp)) {
+            wrong(
+                &format!("surfaces[{index}].read_only.learn_tools"),
+                format!(
+                    "no rule of `{}` has `body: mcp`, so none of its requests calls a tool: add the catalog \
+                     `mcp`, or such a rule",
+                    surface.name
+                ),
+            );
+        }
+    }
 }
 
 /// Whether an address can be reached from this machine only.

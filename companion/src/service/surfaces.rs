@@ -1,6 +1,7 @@
 //! What was seen of observed surfaces: reports taken in, and all of it with the rules that decided.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     path::Path,
     sync::{MutexGuard, PoisonError},
@@ -120,11 +121,16 @@ fn view(listed: Listed<'_>, texts: Option<&RuleTexts>) -> SeenView {
     let Listed { method, path, effect, basis, tally } = listed;
     let rule = basis.rule.and_then(|(catalog, index)| texts?.get(catalog, index));
     let said = match (basis.by, rule) {
-        (_, Some(rule)) => rule.text.as_str(),
-        (DecidedBy::Method, None) => BY_METHOD,
-        (DecidedBy::Ambiguous, None) => BY_DOUBT,
-        (DecidedBy::Suspicion, None) => "doubt: it asks for another method or protocol than it shows",
-        (DecidedBy::Rule | DecidedBy::Headers | DecidedBy::Body, None) => "a rule of another configuration",
+        (DecidedBy::Learned, Some(rule)) => {
+            format!("{}, and the server says that it reads", rule.text).into()
+        }
+        (_, Some(rule)) => Cow::Borrowed(rule.text.as_str()),
+        (DecidedBy::Method, None) => BY_METHOD.into(),
+        (DecidedBy::Ambiguous, None) => BY_DOUBT.into(),
+        (DecidedBy::Suspicion, None) => "doubt: it asks for another method or protocol than it shows".into(),
+        (DecidedBy::Rule | DecidedBy::Headers | DecidedBy::Body | DecidedBy::Learned, None) => {
+            "a rule of another configuration".into()
+        }
     };
     let action = match effect {
         Effect::Read => "pass",
@@ -137,7 +143,7 @@ fn view(listed: Listed<'_>, texts: Option<&RuleTexts>) -> SeenView {
         effect,
         action: action.to_owned(),
         by: basis.by,
-        rule: said.to_owned(),
+        rule: said.into_owned(),
         kind: rule.and_then(|rule| rule.kind).filter(|_| effect == Effect::Write),
         protocol: rule.and_then(|rule| rule.body),
         count: tally.count,

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod intents;
 mod lean;
+mod learning;
 mod ledger;
 mod lifecycle;
 mod roles;

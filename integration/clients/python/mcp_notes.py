@@ -3,6 +3,7 @@
 import sys
 
 from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
 
 server = MCPServer("notes")
 notes: list[str] = []
@@ -15,10 +16,18 @@ def add_note(text: str) -> int:
     return len(notes)
 
 
-@server.tool()
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
 def find_notes(word: str) -> list[str]:
     """The notes that have a word in them."""
     return [note for note in notes if word in note]
+
+
+@server.tool()
+def doubt_find_notes() -> str:
+    """Says no longer of `find_notes` that it only reads."""
+    server.remove_tool("find_notes")
+    server.add_tool(find_notes, annotations=ToolAnnotations(read_only_hint=False))
+    return "doubted"
 
 
 @server.resource("notes://all")

@@ -131,10 +131,39 @@ impl Vm {
     /// # Errors
     /// As [`Self::request`], and when the stream is gone.
     pub fn response(&mut self, stream: StreamId, status: u16, end_of_stream: bool) -> Result<Outcome> {
-        let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
-        self.response_head(stream.0, headers, end_of_stream)?;
+        self.response_with(stream, status, &[], end_of_stream)
+    }
+
+    /// Brings the head of the origin's answer to the filter, with these headers besides the status.
+    ///
+    /// # Errors
+    /// As [`Self::request`], and when the stream is gone.
+    pub fn response_with(
+        &mut self,
+        stream: StreamId,
+        status: u16,
+        headers: &[(&str, &str)],
+        end_of_stream: bool,
+    ) -> Result<Outcome> {
+        let mut pairs = vec![(":status".to_owned(), status.to_string().into_bytes())];
+        pairs.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+        self.response_head(stream.0, pairs, end_of_stream)?;
         self.after_call()?;
         Ok(self.outcome(stream))
+    }
+
+    /// Brings a part of the body of the origin's answer to the filter.
+    ///
+    /// # Errors
+    /// As [`Self::request`], and when the stream is gone.
+    pub fn response_body(&mut self, stream: StreamId, bytes: &[u8], end_of_stream: bool) -> Result<Outcome> {
+        self.body(stream, bytes, end_of_stream, Phase::ResponseBody, "proxy_on_response_body")
+    }
+
+    /// A header of a request as the origin gets it.
+    pub fn request_header(&self, stream: StreamId, name: &str) -> Option<&[u8]> {
+        let stream = self.state().streams.get(&stream.0)?;
+        super::memory::first(&stream.request_headers, name)
     }
 
     /// Ends a stream, however that came about: `on_log`, `on_done`, `on_delete`.
@@ -212,6 +241,7 @@ impl Vm {
         let action = self.call_action(phase, id, callback, args)?;
         if let Some(held) = self.state_mut().streams.get_mut(&id) {
             held.paused = action != abi::ACTION_CONTINUE;
+            held.has_request_headers &= held.paused;
         }
         self.after_call()?;
         Ok(self.outcome(stream))

@@ -32,6 +32,12 @@ pub fn shipped_module() -> Module {
     MODULE.get_or_init(|| Module::load(&artifacts::wasm().unwrap()).unwrap()).clone()
 }
 
+/// The module that ships for who wants tools to be learned, compiled once.
+pub fn learning_module() -> Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    MODULE.get_or_init(|| Module::load(&artifacts::learning_wasm().unwrap()).unwrap()).clone()
+}
+
 /// The plugin configuration that the tests use where they say nothing else.
 pub fn plugin_json() -> String {
     serde_json::to_string(&PluginConfig::default()).unwrap()

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use quiesce_integration::{
-    assert_eventually,
+    artifacts, assert_eventually,
     companion::Companion,
-    envoy::{Envoy, Options, PluginConfig},
+    envoy::{Envoy, Filter, Options, PluginConfig},
 };
 
 /// An Envoy in front of one server, with its companion.
@@ -17,9 +17,23 @@ pub struct Front {
 impl Front {
     /// Starts both, with `settings` added to the companion's configuration, and waits for the first snapshot.
     pub async fn start(server: SocketAddr, settings: &str) -> Self {
+        Self::start_with(server, settings, |_| {}).await
+    }
+
+    /// The same with the module that learns which tools read.
+    pub async fn learning(server: SocketAddr, settings: &str) -> Self {
+        let learning = |options: &mut Options| {
+            let configuration = serde_json::to_string(&PluginConfig::default()).unwrap();
+            options.filter = Filter::Wasm { module: artifacts::learning_wasm().unwrap(), configuration };
+        };
+        Self::start_with(server, settings, learning).await
+    }
+
+    async fn start_with(server: SocketAddr, settings: &str, change: impl FnOnce(&mut Options)) -> Self {
         let companion = Companion::start(settings).await.unwrap();
         let mut options = Options::quiesce(&PluginConfig::default(), server, companion.addr()).unwrap();
         options.protocol_of_client = true;
+        change(&mut options);
         let envoy = Envoy::start(options).await.unwrap();
         let epoch = async || envoy.metric("quiesce.epoch").await.unwrap();
         assert_eventually!(epoch().await > 0, "the first snapshot:\n{}", envoy.log());

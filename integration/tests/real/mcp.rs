@@ -6,11 +6,11 @@ use quiesce_integration::{artifacts, http::Request};
 use serde_json::{Value, json};
 
 use crate::{
-    client::Program,
+    client::{Client as _, Outcome, Program, Step},
     front::Front,
     rust_sdk::RustSdk,
     server::{Server, node, or_skip, program, python},
-    story::freeze_and_thaw,
+    story::{TOLD, freeze_and_thaw},
 };
 
 /// What is there to run servers and clients with.
@@ -86,22 +86,36 @@ impl Kit {
         let surface = json!([{ "name": "mcp", "catalogs": ["mcp"], "read_only": tools }]);
         let settings = form.setting.map(|form| format!("\nrefused_calls: {form}")).unwrap_or_default();
         let front = Front::start(server.addr(), &format!("surfaces: {surface}{settings}")).await;
-        form.is_that_of(&front, &calls["write"]).await;
-        let mut around = self.python(server.addr(), "auto", &calls).await;
+        self.every_client((&server, &calls), &front, form).await;
+    }
+
+    /// The same where nobody lists the tool that reads: clients list tools before the freeze, and its server says of it
+    /// that it reads.
+    async fn every_sdk_where_tools_are_learned(&self, (server, calls): (Server, Value)) {
+        let surface = json!([{ "name": "mcp", "catalogs": ["mcp"], "read_only": { "learn_tools": true } }]);
+        let front = Front::learning(server.addr(), &format!("surfaces: {surface}")).await;
+        // Of the tool that reads, too, as long as nobody has listed the tools.
+        Form::error(None, 200).is_that_of(&front, &calls["read"]).await;
+        self.every_client((&server, &calls), &front, &Form::error(None, 200)).await;
+    }
+
+    async fn every_client(&self, (server, calls): (&Server, &Value), front: &Front, form: &Form) {
+        form.is_that_of(front, &calls["write"]).await;
+        let mut around = self.python(server.addr(), "auto", calls).await;
         for mode in ["legacy", "auto"] {
             eprintln!("the Python SDK, {mode}");
-            let mut client = self.python(front.addr(), mode, &calls).await;
-            freeze_and_thaw(&front, &mut client, &mut around).await;
+            let mut client = self.python(front.addr(), mode, calls).await;
+            freeze_and_thaw(front, &mut client, &mut around).await;
         }
         for sdk in ["v1", "v2"] {
             eprintln!("the TypeScript SDK, {sdk}");
-            let mut client = self.typescript(front.addr(), sdk, &calls).await;
-            freeze_and_thaw(&front, &mut client, &mut around).await;
+            let mut client = self.typescript(front.addr(), sdk, calls).await;
+            freeze_and_thaw(front, &mut client, &mut around).await;
         }
         for with_session in [true, false] {
             eprintln!("the Rust SDK, with a session: {with_session}");
-            let mut client = RustSdk::connect(front.addr(), with_session, &calls).await;
-            freeze_and_thaw(&front, &mut client, &mut around).await;
+            let mut client = RustSdk::connect(front.addr(), with_session, calls).await;
+            freeze_and_thaw(front, &mut client, &mut around).await;
         }
     }
 }
@@ -160,4 +174,42 @@ async fn a_refusal_may_be_the_result_of_a_tool() {
     let Some(kit) = Kit::find() else { return };
     let result = Form { setting: Some("tool-error"), status: 200, says: ("/result/isError", json!(true)) };
     kit.every_sdk(kit.notes().await, &result).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_of_a_server_of_the_python_sdk_are_learned() {
+    let Some(kit) = Kit::find() else { return };
+    kit.every_sdk_where_tools_are_learned(kit.notes().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_of_server_everything_are_learned() {
+    let Some(kit) = Kit::find() else { return };
+    kit.every_sdk_where_tools_are_learned(kit.everything().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_changes_its_mind_is_believed() {
+    let Some(kit) = Kit::find() else { return };
+    let (server, calls) = kit.notes().await;
+    let surface = json!([{ "name": "mcp", "catalogs": ["mcp"], "read_only": { "learn_tools": true } }]);
+    let front = Front::learning(server.addr(), &format!("surfaces: {surface}")).await;
+    let doubting = json!({ "name": "doubt_find_notes", "arguments": {} });
+    let doubting = json!({ "read": calls["read"], "write": doubting, "resource": calls["resource"], "prompt": calls["prompt"] });
+    let mut client = kit.python(front.addr(), "legacy", &doubting).await;
+    let of_the_tool = |outcomes: Vec<Outcome>| {
+        let mut outcomes = outcomes.into_iter();
+        let outcome = outcomes.find(|outcome| outcome.operation == "tools/call of a tool that reads");
+        outcome.unwrap().result
+    };
+    of_the_tool(client.run(Step::Read).await).unwrap();
+    front.freeze().await;
+    of_the_tool(client.run(Step::Read).await).unwrap();
+    front.thaw().await;
+    // What the server says from now on; it is heard when a client next lists its tools.
+    client.run(Step::Write).await.remove(0).result.unwrap();
+    of_the_tool(client.run(Step::Read).await).unwrap();
+    front.freeze().await;
+    let refused = of_the_tool(client.run(Step::Read).await).unwrap_err();
+    assert!(refused.contains(TOLD), "{refused}");
 }

@@ -47,11 +47,14 @@ pub struct ReadOnly {
     /// Persisted queries of GraphQL, by id or hash.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queries: Vec<String>,
+    /// Whether a tool reads, too, if the server says so (`readOnlyHint`). Only the module that learns asks.
+    #[serde(skip_serializing_if = "is_false")]
+    pub learn_tools: bool,
 }
 
 impl ReadOnly {
     fn is_empty(&self) -> bool {
-        self.tools.is_empty() && self.methods.is_empty() && self.queries.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -78,6 +81,10 @@ pub struct Catalog {
     pub version: String,
     /// What the method alone gets wrong, and what is worth naming.
     pub rules: Vec<Rule>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn root() -> String {
