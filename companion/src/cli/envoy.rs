@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    envoy::{Filter, Plugin},
+    envoy::{Filter, Plugin, UnderscoreHeaders},
     lean::Lean,
     yaml::Yaml,
 };
@@ -34,6 +34,11 @@ pub struct Args {
     /// The companion's configuration, whose rules decide what a lean filter skips.
     #[arg(long, value_name = "FILE", required_if_eq("profile", "lean"))]
     config: Option<PathBuf>,
+    /// What the connection manager does with headers that have `_` in their names, which origins may take for those
+    /// with `-` that override the method. Unless they are allowed, a lean filter need not look for them, which
+    /// makes it cheaper. An EnvoyFilter sets this; for a listener of your own you do.
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t)]
+    underscore_headers: UnderscoreHeaders,
     /// The module, where Envoy finds it [default: /etc/envoy/quiesce_filter.wasm, or
     /// /etc/quiesce/quiesce_filter.wasm in an EnvoyFilter].
     #[arg(long, value_name = "PATH")]
@@ -83,7 +88,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
     let Command::Filter(args) = command;
     let config = args.config.as_deref().map(Config::read).transpose()?;
     let lean = match (args.profile, &config) {
-        (Profile::Lean, Some(config)) => Some(Lean::of(&config.snapshot()?.0)),
+        (Profile::Lean, Some(config)) => Some(Lean::of(&config.snapshot()?.0, args.underscore_headers)),
         (Profile::Lean, None) | (Profile::Full, _) => None,
     };
     let filter = filter(&args, lean)?;
@@ -95,7 +100,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
         }
     }
     .map_err(CliError::internal)?;
-    let remarks = remarks(&filter);
+    let remarks = remarks(&filter, args.format);
     context.printer.line(format!("{remarks}{}", document.document().trim_end()));
     context.printer.document(&document)
 }
@@ -115,7 +120,8 @@ fn filter(args: &Args, lean: Option<Lean>) -> Result<Filter, CliError> {
             return Err(CliError::new(ErrorKind::BadInput, problem));
         }
     }
-    Ok(Filter { wasm, plugin: Plugin::new(args.cluster.clone(), sync_token(args)?, labels), lean })
+    let plugin = Plugin::new(args.cluster.clone(), sync_token(args)?, labels);
+    Ok(Filter { wasm, plugin, lean, underscores: args.underscore_headers })
 }
 
 fn sync_token(args: &Args) -> Result<String, CliError> {
@@ -130,7 +136,7 @@ fn sync_token(args: &Args) -> Result<String, CliError> {
 }
 
 /// What whoever reads the document has to know, as comments.
-fn remarks(filter: &Filter) -> String {
+fn remarks(filter: &Filter, format: Format) -> String {
     let mut remarks = Vec::new();
     if filter.plugin.sync_token == NO_TOKEN {
         remarks.push(format!("Put the token of role sync in place of `{NO_TOKEN}`."));
@@ -140,6 +146,15 @@ fn remarks(filter: &Filter) -> String {
             "Made from the companion's rules: where they come to call a GET a write, make it anew".into(),
         );
         remarks.push("and roll it out before the companion has them.".into());
+        if let (Some(action), Format::Envoy) = (filter.underscores.setting(), format) {
+            remarks.push(format!(
+                "The connection manager must have common_http_protocol_options: {{ {} }},",
+                action.document().trim_end()
+            ));
+            remarks.push(
+                "or requests that override their method by a header such as X_HTTP_Method get past.".into(),
+            );
+        }
         let unskipped: Vec<_> = lean.unskipped.iter().map(String::as_str).collect();
         let unskipped = unskipped.join(", ");
         if lean.skipped.is_none() {

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use clap::ValueEnum as _;
 use proptest::prelude::*;
 use quiesce::{
     catalog::Catalogs,
     config::Config,
-    envoy::{Filter, Plugin},
+    envoy::{Filter, Plugin, UnderscoreHeaders},
     lean::Lean,
 };
 use quiesce_policy::{
@@ -71,17 +72,34 @@ impl Matcher {
 struct Judged {
     policy: Policy,
     skips: Option<Matcher>,
+    underscores: UnderscoreHeaders,
 }
 
 impl Judged {
     fn by(snapshot: &Snapshot) -> Option<Self> {
+        Self::behind(UnderscoreHeaders::Allow, snapshot)
+    }
+
+    fn behind(underscores: UnderscoreHeaders, snapshot: &Snapshot) -> Option<Self> {
         let policy = Policy::compile(snapshot).ok()?;
         let plugin = Plugin::new("quiesce".to_owned(), "token".to_owned(), [].into());
-        let filter = Filter { wasm: "filter.wasm".to_owned(), plugin, lean: Some(Lean::of(snapshot)) };
+        let lean = Some(Lean::of(snapshot, underscores));
+        let filter = Filter { wasm: "filter.wasm".to_owned(), plugin, lean, underscores };
         let printed = filter.http_filter().unwrap().document();
         let filter: Value = serde_saphyr::from_str(&printed).unwrap();
         let matchers = &filter["typed_config"]["xds_matcher"]["matcher_list"]["matchers"];
-        Some(Self { policy, skips: matchers.get(0).map(|matcher| Matcher::read(&matcher["predicate"])) })
+        let skips = matchers.get(0).map(|matcher| Matcher::read(&matcher["predicate"]));
+        Some(Self { policy, skips, underscores })
+    }
+
+    /// What filters see of a request; nothing if the connection manager refuses it.
+    fn let_through<'h>(&self, headers: &[(&'h str, &'h str)]) -> Option<Vec<(&'h str, &'h str)>> {
+        let (with, without): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| name.contains('_'));
+        match self.underscores {
+            UnderscoreHeaders::Allow => Some(headers.to_vec()),
+            UnderscoreHeaders::Drop => Some(without),
+            UnderscoreHeaders::Reject => with.is_empty().then_some(without),
+        }
     }
 
     fn skips(&self, headers: &[(&str, &str)]) -> bool {
@@ -213,6 +231,26 @@ fn what_is_suspicious_is_not_skipped() {
     assert!(judged.skips(&request("GET", "api.example.com", "/")));
 }
 
+/// Only what the connection manager keeps from filters is not looked for.
+#[test]
+fn headers_that_cannot_come_are_not_looked_for() {
+    let snapshot = Config::from_yaml("{}", "test.yaml").unwrap().snapshot().unwrap().0;
+    let looked_for = |underscores| {
+        let printed = format!("{:?}", Lean::of(&snapshot, underscores).skipped.unwrap());
+        (printed.matches("Has(").count(), printed.contains("x_"))
+    };
+    assert_eq!(looked_for(UnderscoreHeaders::Allow), (17, true));
+    for underscores in [UnderscoreHeaders::Drop, UnderscoreHeaders::Reject] {
+        assert_eq!(looked_for(underscores), (4, false));
+        let judged = Judged::behind(underscores, &snapshot).unwrap();
+        for name in OVERRIDE_HEADERS.map(|name| String::from_utf8(name.to_vec()).unwrap()) {
+            let mut asked = request("GET", "api.example.com", "/");
+            asked.push((&name, "DELETE"));
+            assert!(!judged.skips(&asked), "{name}");
+        }
+    }
+}
+
 #[test]
 fn where_any_path_may_write_nothing_is_skipped() {
     let judged = by_yaml("surfaces: [{ name: all, rules: [{ path: '/{*rest}', effect: write }] }]");
@@ -246,6 +284,28 @@ fn too_many_rules_are_no_reason_to_skip_more() {
         )));
     }
     assert!(judged.skips(&request("GET", "h1.example.com", "/path/of/rule/x")));
+}
+
+/// One look at the path answers for all of them, unless that would be a very long expression.
+#[test]
+fn a_rule_counts_on_its_own_hosts() {
+    let surface = |at: usize, rules: usize| Surface {
+        hosts: vec![format!("h{at}.example.com")],
+        rules: (0..rules).map(|rule| Rule::new(&[], &format!("/h{at}/{rule}"), Effect::Write)).collect(),
+        ..Surface::named(SurfaceName::from(format!("h{at}")))
+    };
+    for rules in [1, 1000] {
+        let surfaces = (0..10).map(|at| surface(at, rules)).collect();
+        let judged = Judged::by(&Snapshot { surfaces, ..Snapshot::default() }).unwrap();
+        for at in 0..10 {
+            for host in 0..10 {
+                let (host, path) = (format!("h{host}.example.com"), format!("/h{at}/0"));
+                let asked = request("GET", &host, &path);
+                assert_eq!(judged.skips(&asked), judged.effect(&asked) == Effect::Read, "{host} {path}");
+            }
+        }
+        assert!(judged.skips(&request("GET", "h1.example.com", "/h1/x")));
+    }
 }
 
 /// Method, path and headers.
@@ -413,6 +473,7 @@ proptest! {
 
     #[test]
     fn what_is_skipped_is_a_read(
+        underscores in prop::sample::select(UnderscoreHeaders::value_variants()),
         mut surfaces in prop::collection::vec(surface(), 0..4),
         requests in prop::collection::vec(
             (prop_oneof![6 => Just("GET"), 2 => Just("HEAD"), 1 => Just("OPTIONS"), 1 => Just("TRACE"), 1 => Just("POST"),
@@ -426,10 +487,12 @@ proptest! {
         }
         let catalogs = Catalogs::built_in().unwrap().named_by(&surfaces);
         // Rules that say the same twice are refused as unreachable.
-        let Some(judged) = Judged::by(&Snapshot { surfaces, catalogs, ..Snapshot::default() }) else { return Ok(()) };
+        let snapshot = Snapshot { surfaces, catalogs, ..Snapshot::default() };
+        let Some(judged) = Judged::behind(underscores, &snapshot) else { return Ok(()) };
         for (method, host, target, more) in &requests {
             let mut headers = request(method, host, target);
             headers.extend(more);
+            let Some(headers) = judged.let_through(&headers) else { continue };
             if judged.skips(&headers) {
                 prop_assert_eq!(judged.effect(&headers), Effect::Read, "{:?}", headers);
             }
