@@ -38,7 +38,7 @@ pub enum Subject {
     Open,
     /// The same, frozen.
     Frozen,
-    /// As the command line prints it, with every catalog, frozen.
+    /// As the command line prints it, with every catalog on a surface of its own, and all on one, frozen.
     Catalogs,
     /// The same of the lean profile, where Envoy rejects headers with underscores.
     Lean,
