@@ -21,6 +21,21 @@ pub struct Filter {
     pub plugin: Plugin,
     /// What is kept from the VM; without it, nothing is.
     pub lean: Option<Lean>,
+    /// What the connection manager does before the filter; `lean` may rest on it.
+    pub underscores: UnderscoreHeaders,
+}
+
+/// What a connection manager does with requests that have headers with `_` in their names, before any filter
+/// sees them (`headers_with_underscores_action`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum UnderscoreHeaders {
+    /// Nothing, as Envoy is by default.
+    #[default]
+    Allow,
+    /// Drop these headers.
+    Drop,
+    /// Refuse the requests with 400.
+    Reject,
 }
 
 /// The plugin's configuration, as the filter parses it.
@@ -87,6 +102,13 @@ impl Filter {
             })
             .into_iter()
             .collect();
+        if let Some(setting) = self.underscores.setting() {
+            let manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+            let options = vec![("common_http_protocol_options", setting)];
+            let manager = Box::new(named(MANAGER, Typed::Plainly.write(manager, options)));
+            patches.push(merging("SIDECAR_INBOUND", Yaml::Anchor("manager", manager.clone())));
+            patches.push(merging("GATEWAY", Yaml::Alias("manager", manager)));
+        }
         patches.push(insertion("SIDECAR_INBOUND", Yaml::Anchor("filter", filter.clone())));
         patches.push(insertion("GATEWAY", Yaml::Alias("filter", filter)));
         let selector = map([("labels", map([(NAME, text("enforced"))]))]);
@@ -173,6 +195,23 @@ impl Filter {
     }
 }
 
+impl UnderscoreHeaders {
+    /// Whether filters see such headers of clients.
+    pub fn reach_filters(self) -> bool {
+        self == Self::Allow
+    }
+
+    /// What this is in the connection manager's `common_http_protocol_options`, unless Envoy is so by default.
+    pub fn setting(self) -> Option<Yaml> {
+        let action = match self {
+            Self::Allow => return None,
+            Self::Drop => "DROP_HEADER",
+            Self::Reject => "REJECT_REQUEST",
+        };
+        Some(map([("headers_with_underscores_action", text(action))]))
+    }
+}
+
 impl Typed {
     fn write(self, message: &str, fields: Vec<(&'static str, Yaml)>) -> Yaml {
         let url = text(format!("type.googleapis.com/{message}"));
@@ -196,15 +235,30 @@ fn action<const N: usize>(name: &'static str, message: &str, fields: [(&'static 
     map([("action", named(name, Typed::Plainly.write(message, fields.into())))])
 }
 
+const MANAGER: &str = "envoy.filters.network.http_connection_manager";
+
 /// A patch that puts the filter just before the router.
 fn insertion(context: &'static str, filter: Yaml) -> Yaml {
     let router = map([("name", text("envoy.filters.http.router"))]);
-    let manager =
-        map([("name", text("envoy.filters.network.http_connection_manager")), ("subFilter", router)]);
-    let listener = map([("filterChain", map([("filter", manager)]))]);
+    let manager = map([("name", text(MANAGER)), ("subFilter", router)]);
+    patch("HTTP_FILTER", context, manager, ("INSERT_BEFORE", filter))
+}
+
+/// A patch of the connection manager itself.
+fn merging(context: &'static str, manager: Yaml) -> Yaml {
+    patch("NETWORK_FILTER", context, map([("name", text(MANAGER))]), ("MERGE", manager))
+}
+
+fn patch(
+    apply_to: &'static str,
+    context: &'static str,
+    filter: Yaml,
+    (operation, value): (&'static str, Yaml),
+) -> Yaml {
+    let listener = map([("filterChain", map([("filter", filter)]))]);
     map([
-        ("applyTo", text("HTTP_FILTER")),
+        ("applyTo", text(apply_to)),
         ("match", map([("context", text(context)), ("listener", listener)])),
-        ("patch", map([("operation", text("INSERT_BEFORE")), ("value", filter)])),
+        ("patch", map([("operation", text(operation)), ("value", value)])),
     ])
 }

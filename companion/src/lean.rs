@@ -15,7 +15,10 @@ use quiesce_policy::{
     snapshot::{Effect, Rule, Snapshot, Surface},
 };
 
-use crate::yaml::{Yaml, map, text};
+use crate::{
+    envoy::UnderscoreHeaders,
+    yaml::{Yaml, map, text},
+};
 
 /// Whether Envoy skips the filter: a condition on headers, pseudo-headers included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +84,9 @@ struct Writes {
 }
 
 impl Lean {
-    /// What may be skipped under a snapshot's rules, whatever its windows are.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    /// What may be skipped under a snapshot's rules, whatever its windows are, by an Envoy that does this with
+    /// headers that have `_` in their names.
+    pub fn of(snapshot: &Snapshot, underscores: UnderscoreHeaders) -> Self {
         let mut writes = writes_by_hosts(snapshot);
         let banner = format!("{}.*", escape(&String::from_utf8_lossy(BANNER_PATH)));
         let everywhere =
@@ -95,23 +99,38 @@ impl Lean {
         }
         let mut unskipped = BTreeSet::new();
         let mut must_not = Vec::new();
+        let mut by_path = Vec::new();
+        let mut written = BTreeSet::new();
         let mut anything = true;
         for (hosts, writes) in writes {
-            let paths = writes.paths.map(|paths| expression(&paths));
-            let paths = paths.filter(|expression| expression.len() <= MAX_EXPRESSION_BYTES);
+            let paths = writes.paths.map(|paths| (expression(&paths), paths));
+            let paths = paths.filter(|(expression, _)| expression.len() <= MAX_EXPRESSION_BYTES);
             if paths.is_none() {
                 unskipped.extend(writes.surfaces);
             }
             let at = (!hosts.is_empty()).then(|| matches(":authority", host_expression(&hosts)));
-            match (paths.map(|paths| matches(":path", paths)), at) {
+            let paths = paths.map(|(expression, paths)| {
+                written.extend(paths);
+                matches(":path", expression)
+            });
+            match (paths, at) {
                 (None, None) => anything = false,
                 // The path first: of most requests, that answers it.
-                (Some(paths), Some(at)) => must_not.push(Predicate::All(vec![paths, at])),
-                (Some(one), None) | (None, Some(one)) => must_not.push(one),
+                (Some(paths), Some(at)) => by_path.push(Predicate::All(vec![paths, at])),
+                (Some(paths), None) => by_path.push(paths),
+                (None, Some(at)) => must_not.push(at),
             }
+        }
+        // Of most requests, one look at the path answers for all hosts.
+        let written = expression(&written);
+        if by_path.len() > 1 && written.len() <= MAX_EXPRESSION_BYTES {
+            must_not.push(Predicate::All(vec![matches(":path", written), Predicate::Any(by_path)]));
+        } else {
+            must_not.append(&mut by_path);
         }
         // Any of these may make a request another than it shows, whatever their value.
         let overrides = OVERRIDE_HEADERS.iter().flat_map(|name| spellings(&String::from_utf8_lossy(name)));
+        let overrides = overrides.filter(|name| underscores.reach_filters() || !name.contains('_'));
         must_not.extend(overrides.chain(["upgrade".to_owned()]).map(Predicate::Has));
         let safe = SAFE_METHODS.map(|method| Predicate::Is(":method".to_owned(), method.to_owned()));
         let skipped = Predicate::All(vec![

@@ -148,17 +148,15 @@ impl Companion {
             .with_context(|| format!("quiesce {}: not the JSON expected: {out}", args.join(" ")))
     }
 
-    /// The filter that the command line prints for Envoys of this companion, `full` or `lean`.
+    /// The filter that the command line prints for Envoys of this companion, with `args` about what it is to be.
     ///
     /// # Errors
     /// When it prints none, or the module is not there.
-    pub async fn envoy_filter(&self, profile: &str) -> Result<Value> {
+    pub async fn envoy_filter(&self, args: &[&str]) -> Result<Value> {
         let wasm = artifacts::wasm()?;
         let wasm = wasm.to_str().context("a module whose path is no text")?;
-        let what = ["envoy", "filter", "--profile", profile, "--wasm", wasm];
-        let with = ["--config", "quiesce.yaml", "--sync-token-file", "sync-token"];
-        let filters: Vec<Value> = self.json(&[&what[..], &with].concat()).await?;
-        filters.into_iter().next().context("no filter was printed")
+        let with = ["--config", "quiesce.yaml", "--sync-token-file", "sync-token", "--wasm", wasm];
+        self.json(&[&["envoy", "filter"], &with[..], args].concat()).await
     }
 
     /// A request to its API as an operator.

@@ -45,6 +45,8 @@ pub struct Options {
     pub protocol_of_client: bool,
     /// Normalise paths and reject what is odd, as Envoy does only when it is told to.
     pub strict_paths: bool,
+    /// Reject requests that have headers with `_` in their names.
+    pub reject_underscores: bool,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             tls: None,
             protocol_of_client: false,
             strict_paths: false,
+            reject_underscores: false,
         }
     }
 

@@ -43,7 +43,8 @@ async fn the_same_behind_an_envoy_that_is_strict_about_paths() {
 async fn try_all(strict_paths: bool) {
     let (origin, companion) = (Origin::start().unwrap(), Snapshots::start().await.unwrap());
     let options = Options::quiesce(&plugin(), origin.addr(), companion.addr()).unwrap();
-    let envoy = Envoy::start(Options { strict_paths, ..options }).await.unwrap();
+    let envoy =
+        Envoy::start(Options { strict_paths, reject_underscores: strict_paths, ..options }).await.unwrap();
     companion.publish(&frozen()).unwrap();
     assert_eventually!(envoy.metric("quiesce.epoch").await.unwrap() == 1, "the snapshot is in force");
 

@@ -26,5 +26,5 @@ fn a_quick_run_measures_every_figure() {
     assert!(figures.iter().all(|figure| figure["measured"].as_f64().is_some_and(f64::is_finite)), "{said}");
     let with_target = figures.iter().filter(|figure| figure["at_most"].is_number()).count();
     assert_eq!(with_target, 13, "{said}");
-    assert_eq!(report["variants"].as_array().unwrap().len(), 17, "{said}");
+    assert_eq!(report["variants"].as_array().unwrap().len(), 18, "{said}");
 }

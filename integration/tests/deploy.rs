@@ -9,9 +9,9 @@
 
 mod common;
 
-use std::{fs, net::SocketAddr, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use common::deployed::{assert_valid, deployed, http_filters, patched, put_module, validate, yaml};
+use common::deployed::{Places, assert_valid, deployed, http_filters, patched, put_module, validate, yaml};
 use quiesce_integration::{artifacts, http::Request, origin::Origin, ports, process::Process, wait};
 use serde_json::{Value, json};
 
@@ -105,24 +105,6 @@ fn the_compose_file_mounts_what_is_tested() {
     }
 }
 
-/// Where a bootstrap's listener, its admin interface and its clusters are.
-struct Places {
-    listener: SocketAddr,
-    admin: SocketAddr,
-    clusters: [(&'static str, SocketAddr); 2],
-}
-
-fn put_places(bootstrap: &mut Value, places: &Places) {
-    let socket = |addr: SocketAddr| json!({ "address": addr.ip().to_string(), "port_value": addr.port() });
-    bootstrap["admin"]["address"]["socket_address"] = socket(places.admin);
-    bootstrap["static_resources"]["listeners"][0]["address"]["socket_address"] = socket(places.listener);
-    for cluster in bootstrap["static_resources"]["clusters"].as_array_mut().unwrap() {
-        let (_, addr) = places.clusters.iter().find(|(name, _)| cluster["name"] == *name).unwrap();
-        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
-            socket(*addr);
-    }
-}
-
 #[test]
 fn the_companion_accepts_its_configuration() {
     let said = Command::new(artifacts::quiesce().unwrap())
@@ -140,11 +122,7 @@ async fn envoy_and_companion_work_together_as_deployed() {
     let dir = tempfile::tempdir().unwrap();
     let origin = Origin::start().unwrap();
     let companion = ports::free().unwrap();
-    let places = Places {
-        listener: ports::free().unwrap(),
-        admin: ports::free().unwrap(),
-        clusters: [("origin", origin.addr()), ("quiesce", companion)],
-    };
+    let places = Places::free(origin.addr(), companion);
 
     let mut config = yaml("quiesce.yaml");
     config["listen"] = json!(companion);
@@ -155,16 +133,7 @@ async fn envoy_and_companion_work_together_as_deployed() {
     serve.arg("serve").arg("--config").arg(dir.path().join("quiesce.yaml"));
     let _companion = Process::spawn("quiesce serve", serve, &dir.path().join("quiesce.log")).unwrap();
 
-    let mut bootstrap = yaml("envoy.yaml");
-    put_module(&mut bootstrap);
-    put_places(&mut bootstrap, &places);
-    fs::write(dir.path().join("envoy.json"), bootstrap.to_string()).unwrap();
-    let mut envoy = Command::new(artifacts::envoy().unwrap());
-    envoy
-        .args(["--service-node", "envoy-1", "--service-cluster", "demo", "--disable-hot-restart"])
-        .args(["--concurrency", "2", "--config-path"])
-        .arg(dir.path().join("envoy.json"));
-    let _envoy = Process::spawn("Envoy", envoy, &dir.path().join("envoy.log")).unwrap();
+    let _envoy = places.start_envoy(yaml("envoy.yaml"), dir.path());
 
     let token = &yaml("docker-compose.yaml")["services"]["quiesce"]["environment"]["QUIESCE_TOKEN"];
     let quiesce = |args: &[&str]| {

@@ -6,13 +6,13 @@ mod common;
 
 use std::{fs, path::Path, process::Command};
 
-use common::deployed::{assert_valid, http_filters, patched, validate, yaml};
+use common::deployed::{Places, assert_valid, http_filters, patched, validate, yaml};
 use quiesce_integration::{
     artifacts, assert_eventually, catalogs,
     companion::Companion,
     envoy::{Envoy, Filter, Options},
     http::Request,
-    origin::Origin,
+    origin::{Origin, Seen},
 };
 use serde_json::{Value, json};
 
@@ -32,8 +32,12 @@ fn every_catalog() -> String {
     format!("surfaces: {}", json!([{ "name": "all", "catalogs": names, "rules": [search] }]))
 }
 
+/// What a filter may be but full.
+const LEAN: &[&str] = &["--profile", "lean"];
+const LEANER: &[&str] = &["--profile", "lean", "--underscore-headers", "reject"];
+
 /// The document that is printed for one of two configurations.
-fn printed(config: &str, profile: &str, format: &str) -> Value {
+fn printed(config: &str, profile: &[&str], format: &str) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let config = match config {
         "default" => quiesce(dir.path(), &["config", "default"]),
@@ -41,9 +45,9 @@ fn printed(config: &str, profile: &str, format: &str) -> Value {
     };
     fs::write(dir.path().join("quiesce.yaml"), config).unwrap();
     let wasm = artifacts::wasm().unwrap();
-    let what = ["envoy", "filter", "--profile", profile, "--format", format];
+    let what = ["envoy", "filter", "--format", format];
     let with = ["--config", "quiesce.yaml", "--label", "env=demo", "--wasm", wasm.to_str().unwrap()];
-    serde_saphyr::from_str(&quiesce(dir.path(), &[&what[..], &with].concat())).unwrap()
+    serde_saphyr::from_str(&quiesce(dir.path(), &[&what[..], &with, profile].concat())).unwrap()
 }
 
 /// `envoy.yaml` with the printed filter in place of its own.
@@ -57,7 +61,7 @@ fn with_filter(printed: &Value) -> Value {
 #[test]
 fn envoy_accepts_every_filter_that_is_printed() {
     for config in ["default", "every catalog"] {
-        for profile in ["full", "lean"] {
+        for profile in [&[], LEAN, LEANER] {
             assert_valid(&with_filter(&printed(config, profile, "envoy")));
             let resource = printed(config, profile, "envoyfilter");
             for context in ["SIDECAR_INBOUND", "GATEWAY"] {
@@ -82,7 +86,7 @@ fn envoy_refuses_a_filter_that_is_misspelt_inside() {
             _ => {}
         }
     }
-    let lean = |format| printed("default", "lean", format);
+    let lean = |format| printed("default", LEAN, format);
     for mut bootstrap in [with_filter(&lean("envoy")), patched(&lean("envoyfilter"), "GATEWAY")] {
         spoil(&mut bootstrap);
         let said = validate(&bootstrap);
@@ -119,8 +123,8 @@ const WRITES: [Asked; 8] = [
 async fn a_lean_filter_sees_what_may_write_and_nothing_else() {
     let origin = Origin::start().unwrap();
     let companion = Companion::start(&every_catalog()).await.unwrap();
-    let printed = companion.envoy_filter("lean").await.unwrap();
-    let mut options = Options::new(Filter::Given(printed), origin.addr());
+    let printed = companion.envoy_filter(LEAN).await.unwrap();
+    let mut options = Options::new(Filter::Given(printed[0].clone()), origin.addr());
     options.companion = Some(companion.addr());
     // One VM sees all that is seen, and moves what it has counted at once.
     options.concurrency = 1;
@@ -146,4 +150,34 @@ async fn a_lean_filter_sees_what_may_write_and_nothing_else() {
     assert_eventually!(counted("refused.read-only").await == WRITES.len() as u64, "the writes are counted");
     // Counts are moved together, so that a read that entered the VM would show by now.
     assert_eq!(counted("read").await, READS.len() as u64);
+}
+
+/// A filter that is printed for an Envoy without such headers comes with the patch that keeps them out: spelt with
+/// `_`, no override reaches the origin, while the filter still sees those spelt with `-`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_leaner_filter_relies_on_is_printed_with_it() {
+    for (action, status) in [("drop", 200), ("reject", 400)] {
+        let (origin, dir) = (Origin::start().unwrap(), tempfile::tempdir().unwrap());
+        let companion = Companion::start(&every_catalog()).await.unwrap();
+        let leaner = ["--profile", "lean", "--underscore-headers", action, "--format", "envoyfilter"];
+        let resource = companion.envoy_filter(&leaner).await.unwrap();
+        let places = Places::free(origin.addr(), companion.addr());
+        let _envoy = places.start_envoy(patched(&resource, "GATEWAY"), dir.path());
+        let freeze = ["freeze", "--for", "10m", "--reason", "a test", "--expect", "1", "--wait"];
+        companion.run(&freeze).await.unwrap();
+
+        let send = async |header: &str| {
+            let request = Request::get("/books").header("host", "api.example.com").header(header, "DELETE");
+            request.send(places.listener).await.unwrap().status
+        };
+        for header in
+            ["x_http_method_override", "X_HTTP-Method-Override", "x-http_method", "x_method_override"]
+        {
+            assert_eq!(send(header).await, status, "{action} {header}");
+        }
+        let overridden = |seen: &Seen| seen.headers.keys().any(|name| name.as_str().contains("method"));
+        assert_eq!(origin.count(overridden), 0, "{action}");
+        assert_eq!(origin.seen().len(), if status == 200 { 4 } else { 0 }, "{action}");
+        assert_eq!(send("x-http-method-override").await, 423, "{action}");
+    }
 }

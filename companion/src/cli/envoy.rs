@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    envoy::{Filter, Plugin},
+    envoy::{Filter, Plugin, UnderscoreHeaders},
     lean::Lean,
     yaml::Yaml,
 };
@@ -35,6 +35,11 @@ pub struct Args {
     /// whether the module that learns is needed.
     #[arg(long, value_name = "FILE", required_if_eq("profile", "lean"))]
     config: Option<PathBuf>,
+    /// What the connection manager does with headers that have `_` in their names, which origins may take for those
+    /// with `-` that override the method. Unless they are allowed, a lean filter need not look for them, which
+    /// makes it cheaper. An EnvoyFilter sets this; for a listener of your own you do.
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t)]
+    underscore_headers: UnderscoreHeaders,
     /// The module, where Envoy finds it [default: /etc/envoy/quiesce_filter.wasm, or
     /// /etc/quiesce/quiesce_filter.wasm in an EnvoyFilter; quiesce_filter_learning.wasm there, if a surface
     /// of the configuration says `learn_tools`].
@@ -85,7 +90,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
     let Command::Filter(args) = command;
     let config = args.config.as_deref().map(Config::read).transpose()?;
     let lean = match (args.profile, &config) {
-        (Profile::Lean, Some(config)) => Some(Lean::of(&config.snapshot()?.0)),
+        (Profile::Lean, Some(config)) => Some(Lean::of(&config.snapshot()?.0, args.underscore_headers)),
         (Profile::Lean, None) | (Profile::Full, _) => None,
     };
     let learning: Vec<_> = config.iter().flat_map(Config::learning).collect();
@@ -98,7 +103,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
         }
     }
     .map_err(CliError::internal)?;
-    let remarks = remarks(&filter, &learning);
+    let remarks = remarks(&filter, args.format, &learning);
     context.printer.line(format!("{remarks}{}", document.document().trim_end()));
     context.printer.document(&document)
 }
@@ -119,7 +124,8 @@ fn filter(args: &Args, lean: Option<Lean>, learns: bool) -> Result<Filter, CliEr
             return Err(CliError::new(ErrorKind::BadInput, problem));
         }
     }
-    Ok(Filter { wasm, plugin: Plugin::new(args.cluster.clone(), sync_token(args)?, labels), lean })
+    let plugin = Plugin::new(args.cluster.clone(), sync_token(args)?, labels);
+    Ok(Filter { wasm, plugin, lean, underscores: args.underscore_headers })
 }
 
 fn sync_token(args: &Args) -> Result<String, CliError> {
@@ -134,7 +140,7 @@ fn sync_token(args: &Args) -> Result<String, CliError> {
 }
 
 /// What whoever reads the document has to know, as comments; tools of these surfaces are learned.
-fn remarks(filter: &Filter, learning: &[&str]) -> String {
+fn remarks(filter: &Filter, format: Format, learning: &[&str]) -> String {
     let mut remarks = Vec::new();
     if filter.plugin.sync_token == NO_TOKEN {
         remarks.push(format!("Put the token of role sync in place of `{NO_TOKEN}`."));
@@ -148,6 +154,15 @@ fn remarks(filter: &Filter, learning: &[&str]) -> String {
             "Made from the companion's rules: where they come to call a GET a write, make it anew".into(),
         );
         remarks.push("and roll it out before the companion has them.".into());
+        if let (Some(action), Format::Envoy) = (filter.underscores.setting(), format) {
+            remarks.push(format!(
+                "The connection manager must have common_http_protocol_options: {{ {} }},",
+                action.document().trim_end()
+            ));
+            remarks.push(
+                "or requests that override their method by a header such as X_HTTP_Method get past.".into(),
+            );
+        }
         let unskipped: Vec<_> = lean.unskipped.iter().map(String::as_str).collect();
         let unskipped = unskipped.join(", ");
         if lean.skipped.is_none() {

@@ -107,19 +107,26 @@ async fn a_lean_filter() {
                       or_matcher:
                         predicate:
                           - single_predicate:
-                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/\.well-known/maintenance.*|[!->@-~]{1000}.*)(?:\?.*)?' } }
+                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
+                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:closed\.example\.com)\.*(?::[0-9]*)?' } }
                           - and_matcher:
                               predicate:
                                 - single_predicate:
                                     input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
-                                    value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/api/jobs/[^/?]*/run/*)(?:\?.*)?' } }
-                                - single_predicate:
-                                    input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
-                                    value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:.*\.shop\.example\.com|shop\.example\.com)\.*(?::[0-9]*)?' } }
-                          - single_predicate:
-                              input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
-                              value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:closed\.example\.com)\.*(?::[0-9]*)?' } }
+                                    value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/\.well-known/maintenance.*|/api/jobs/[^/?]*/run/*|[!->@-~]{1000}.*)(?:\?.*)?' } }
+                                - or_matcher:
+                                    predicate:
+                                      - single_predicate:
+                                          input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
+                                          value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/\.well-known/maintenance.*|[!->@-~]{1000}.*)(?:\?.*)?' } }
+                                      - and_matcher:
+                                          predicate:
+                                            - single_predicate:
+                                                input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':path' } }
+                                                value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:/api/jobs/[^/?]*/run/*)(?:\?.*)?' } }
+                                            - single_predicate:
+                                                input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: ':authority' } }
+                                                value_match: { safe_regex: { google_re2: {}, regex: '(?i)(?:.*\.shop\.example\.com|shop\.example\.com)\.*(?::[0-9]*)?' } }
                           - single_predicate:
                               input: { name: request-header, typed_config: { '@type': type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-http-method-override } }
                               value_match: { safe_regex: { google_re2: {}, regex: '\C*' } }
@@ -301,6 +308,37 @@ spec:
         operation: INSERT_BEFORE
         value: *filter
 "#);
+}
+
+/// What a lean filter relies on is said, or done where that can be.
+#[tokio::test]
+async fn headers_with_underscores_are_kept_out() {
+    let lean = ["--profile", "lean", "--wasm", "/x.wasm", "--underscore-headers", "drop"];
+    let listener = printed(&lean).await;
+    insta::assert_snapshot!(listener.lines().take_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n"), @"
+# Put the token of role sync in place of `change-me-sync-token`.
+# Made from the companion's rules: where they come to call a GET a write, make it anew
+# and roll it out before the companion has them.
+# The connection manager must have common_http_protocol_options: { headers_with_underscores_action: DROP_HEADER },
+# or requests that override their method by a header such as X_HTTP_Method get past.
+# The filter sees all requests to the hosts of closed.
+");
+    assert!(listener.contains("x-http-method") && !listener.contains("http_method"));
+
+    let resource = printed(&[&lean[..], &["--format", "envoyfilter"]].concat()).await;
+    assert!(!resource.contains("must have"));
+    let resource: serde_json::Value = serde_saphyr::from_str(&resource).unwrap();
+    let patches = resource["spec"]["configPatches"].as_array().unwrap();
+    let managers: Vec<_> = patches.iter().filter(|patch| patch["applyTo"] == "NETWORK_FILTER").collect();
+    assert_eq!((managers.len(), patches.len()), (2, 5));
+    for (patch, context) in managers.iter().zip(["SIDECAR_INBOUND", "GATEWAY"]) {
+        assert_eq!(patch["match"]["context"], context);
+        let manager = "envoy.filters.network.http_connection_manager";
+        assert_eq!(patch["match"]["listener"]["filterChain"]["filter"]["name"], manager);
+        assert_eq!(patch["patch"]["operation"], "MERGE");
+        let options = &patch["patch"]["value"]["typed_config"]["common_http_protocol_options"];
+        assert_eq!(options["headers_with_underscores_action"], "DROP_HEADER");
+    }
 }
 
 /// The profiles differ in what surrounds the Wasm filter, the formats in how it is wrapped.

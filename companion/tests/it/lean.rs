@@ -1,20 +1,25 @@
 //! What Envoy keeps from the filter, policy calls a read: by the matchers as they are printed, evaluated as
 //! Envoy does.
 
+mod arbitrary;
+
 use std::path::Path;
 
+use clap::ValueEnum as _;
 use proptest::prelude::*;
 use quiesce::{
     catalog::Catalogs,
     config::Config,
-    envoy::{Filter, Plugin},
+    envoy::{Filter, Plugin, UnderscoreHeaders},
     lean::Lean,
 };
 use quiesce_policy::{
     HeaderBlock, OVERRIDE_HEADERS, Policy, Request, Suspicion,
-    snapshot::{Action, Effect, HeaderCondition, Rule, Snapshot, Surface, SurfaceName},
+    snapshot::{Effect, Rule, Snapshot, Surface, SurfaceName},
 };
 use serde_json::Value;
+
+use self::arbitrary::{headers, host, surface, target};
 
 /// A matcher of Envoy, as far as lean filters use them.
 enum Matcher {
@@ -71,17 +76,34 @@ impl Matcher {
 struct Judged {
     policy: Policy,
     skips: Option<Matcher>,
+    underscores: UnderscoreHeaders,
 }
 
 impl Judged {
     fn by(snapshot: &Snapshot) -> Option<Self> {
+        Self::behind(UnderscoreHeaders::Allow, snapshot)
+    }
+
+    fn behind(underscores: UnderscoreHeaders, snapshot: &Snapshot) -> Option<Self> {
         let policy = Policy::compile(snapshot).ok()?;
         let plugin = Plugin::new("quiesce".to_owned(), "token".to_owned(), [].into());
-        let filter = Filter { wasm: "filter.wasm".to_owned(), plugin, lean: Some(Lean::of(snapshot)) };
+        let lean = Some(Lean::of(snapshot, underscores));
+        let filter = Filter { wasm: "filter.wasm".to_owned(), plugin, lean, underscores };
         let printed = filter.http_filter().unwrap().document();
         let filter: Value = serde_saphyr::from_str(&printed).unwrap();
         let matchers = &filter["typed_config"]["xds_matcher"]["matcher_list"]["matchers"];
-        Some(Self { policy, skips: matchers.get(0).map(|matcher| Matcher::read(&matcher["predicate"])) })
+        let skips = matchers.get(0).map(|matcher| Matcher::read(&matcher["predicate"]));
+        Some(Self { policy, skips, underscores })
+    }
+
+    /// What filters see of a request; nothing if the connection manager refuses it.
+    fn let_through<'h>(&self, headers: &[(&'h str, &'h str)]) -> Option<Vec<(&'h str, &'h str)>> {
+        let (with, without): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| name.contains('_'));
+        match self.underscores {
+            UnderscoreHeaders::Allow => Some(headers.to_vec()),
+            UnderscoreHeaders::Drop => Some(without),
+            UnderscoreHeaders::Reject => with.is_empty().then_some(without),
+        }
     }
 
     fn skips(&self, headers: &[(&str, &str)]) -> bool {
@@ -214,6 +236,26 @@ fn what_is_suspicious_is_not_skipped() {
     assert!(judged.skips(&request("GET", "api.example.com", "/")));
 }
 
+/// Only what the connection manager keeps from filters is not looked for.
+#[test]
+fn headers_that_cannot_come_are_not_looked_for() {
+    let snapshot = Config::from_yaml("{}", "test.yaml").unwrap().snapshot().unwrap().0;
+    let looked_for = |underscores| {
+        let printed = format!("{:?}", Lean::of(&snapshot, underscores).skipped.unwrap());
+        (printed.matches("Has(").count(), printed.contains("x_"))
+    };
+    assert_eq!(looked_for(UnderscoreHeaders::Allow), (17, true));
+    for underscores in [UnderscoreHeaders::Drop, UnderscoreHeaders::Reject] {
+        assert_eq!(looked_for(underscores), (4, false));
+        let judged = Judged::behind(underscores, &snapshot).unwrap();
+        for name in OVERRIDE_HEADERS.map(|name| String::from_utf8(name.to_vec()).unwrap()) {
+            let mut asked = request("GET", "api.example.com", "/");
+            asked.push((&name, "DELETE"));
+            assert!(!judged.skips(&asked), "{name}");
+        }
+    }
+}
+
 #[test]
 fn where_any_path_may_write_nothing_is_skipped() {
     let judged = by_yaml("surfaces: [{ name: all, rules: [{ path: '/{*rest}', effect: write }] }]");
@@ -247,6 +289,28 @@ fn too_many_rules_are_no_reason_to_skip_more() {
         )));
     }
     assert!(judged.skips(&request("GET", "h1.example.com", "/path/of/rule/x")));
+}
+
+/// One look at the path answers for all of them, unless that would be a very long expression.
+#[test]
+fn a_rule_counts_on_its_own_hosts() {
+    let surface = |at: usize, rules: usize| Surface {
+        hosts: vec![format!("h{at}.example.com")],
+        rules: (0..rules).map(|rule| Rule::new(&[], &format!("/h{at}/{rule}"), Effect::Write)).collect(),
+        ..Surface::named(SurfaceName::from(format!("h{at}")))
+    };
+    for rules in [1, 1000] {
+        let surfaces = (0..10).map(|at| surface(at, rules)).collect();
+        let judged = Judged::by(&Snapshot { surfaces, ..Snapshot::default() }).unwrap();
+        for at in 0..10 {
+            for host in 0..10 {
+                let (host, path) = (format!("h{host}.example.com"), format!("/h{at}/0"));
+                let asked = request("GET", &host, &path);
+                assert_eq!(judged.skips(&asked), judged.effect(&asked) == Effect::Read, "{host} {path}");
+            }
+        }
+        assert!(judged.skips(&request("GET", "h1.example.com", "/h1/x")));
+    }
 }
 
 /// Method, path and headers.
@@ -296,126 +360,12 @@ fn no_operation_of_a_catalog_that_writes_is_skipped() {
     }
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
-    let segment = prop_oneof![
-        4 => Just("a"), 3 => Just("b"), 1 => Just("B"), 1 => Just("a.b"), 1 => Just("(+)"), 3 => Just("{x}"),
-        1 => Just("{x}:go"), 1 => Just("a-{x}"),
-    ];
-    let tail = prop_oneof![6 => Just(""), 1 => Just("/{*rest}"), 1 => Just("-{*rest}"), 1 => Just("/")];
-    let path = (prop::collection::vec(segment, 1..4), tail).prop_map(|(segments, tail)| {
-        let segments = segments.into_iter().enumerate();
-        let segments: Vec<_> = segments.map(|(at, one)| one.replace("{x}", &format!("{{x{at}}}"))).collect();
-        format!("/{}{tail}", segments.join("/"))
-    });
-    let methods = prop_oneof![
-        2 => Just(vec![]), 2 => Just(vec!["GET".to_owned()]), 1 => Just(vec!["HEAD".to_owned(), "POST".to_owned()]),
-        1 => Just(vec!["POST".to_owned()]),
-    ];
-    let header = prop_oneof![
-        3 => Just(None),
-        1 => Just(Some(HeaderCondition { name: "op".to_owned(), value: Some("Get".to_owned()) })),
-    ];
-    let query = prop_oneof![3 => Just(vec![]), 1 => Just(vec![("q".to_owned(), "*".to_owned())])];
-    let saying = prop_oneof![
-        1 => Just((Effect::Read, None)),
-        3 => Just((Effect::Write, None)),
-        1 => Just((Effect::Write, Some(Action::Allow))),
-        1 => Just((Effect::Write, Some(Action::Queue))),
-        1 => Just((Effect::Write, Some(Action::Drop))),
-    ];
-    (methods, path, header, query, saying).prop_map(|(methods, path, header, query, (effect, action))| Rule {
-        methods,
-        header,
-        query: query.into_iter().collect(),
-        action,
-        ..Rule::new(&[], &path, effect)
-    })
-}
-
-fn surface() -> impl Strategy<Value = Surface> {
-    let host = prop_oneof![
-        Just("h.example"),
-        Just("x.h.example"),
-        Just("*.h.example"),
-        Just("*.example"),
-        Just("[::1]")
-    ];
-    let hosts = prop::collection::btree_set(host, 0..3);
-    let prefix = prop_oneof![3 => Just("/"), 1 => Just("/a"), 1 => Just("/A/b"), 1 => Just("/.v")];
-    let names: Vec<_> =
-        Catalogs::built_in().unwrap().iter().map(|catalog| catalog.name.as_str().to_owned()).collect();
-    let catalogs = prop_oneof![
-        4 => Just(vec![]),
-        1 => prop::sample::select(names).prop_map(|name| vec![name.as_str().into()]),
-    ];
-    (hosts, prefix, prop::collection::vec(rule(), 0..5), catalogs).prop_map(
-        |(hosts, prefix, rules, catalogs)| Surface {
-            hosts: hosts.into_iter().map(str::to_owned).collect(),
-            path_prefix: prefix.to_owned(),
-            catalogs,
-            rules,
-            ..Surface::named(SurfaceName::from("s"))
-        },
-    )
-}
-
-/// Few words, so that they meet the rules' words all the time, and all that is odd.
-fn target() -> impl Strategy<Value = String> {
-    let segment = prop_oneof![
-        8 => Just("a"), 6 => Just("b"), 2 => Just("B"), 1 => Just("a.b"), 1 => Just("(+)"), 1 => Just("a:go"),
-        1 => Just("A-b"), 1 => Just(".v"), 1 => Just("..."), 1 => Just(""), 1 => Just("."), 1 => Just(".."),
-        1 => Just("%61"), 1 => Just("a%2fb"), 1 => Just("a;b"), 1 => Just("\\"), 1 => Just("é"), 1 => Just("*"),
-        1 => Just("_cat"), 1 => Just("graphql"), 1 => Just("v3"), 1 => Just("_FLUSH"),
-    ];
-    let query = prop_oneof![
-        8 => Just("".to_owned()), 1 => Just("?".to_owned()), 1 => Just("?q=1".to_owned()),
-        1 => Just("?_method=PUT".to_owned()), 1 => Just("?a&_METHOD".to_owned()), 1 => Just("?%5fmethod=x".to_owned()),
-        1 => Just("?a;b=1".to_owned()), 1 => Just("?+_method=1".to_owned()), 1 => Just("?a?_method=1".to_owned()),
-        1 => "\\?[ -~]{0,12}",
-    ];
-    let long = prop_oneof![60 => Just(0), 1 => Just(990), 1 => Just(8190)];
-    (prop::collection::vec(segment, 1..5), prop::bool::weighted(0.2), query, long).prop_map(
-        |(segments, slash, query, long)| {
-            let slash = if slash { "/" } else { "" };
-            format!("/{}{}{slash}{query}", segments.join("/"), "a".repeat(long))
-        },
-    )
-}
-
-fn host() -> impl Strategy<Value = &'static str> {
-    prop_oneof![
-        Just("h.example"),
-        Just("H.Example."),
-        Just("x.h.example:80"),
-        Just("y.x.h.example"),
-        Just("example"),
-        Just("z"),
-        Just("z:"),
-        Just("z:x"),
-        Just(""),
-        Just("."),
-        Just(".h.example"),
-        Just("h.example.."),
-        Just("[::1]"),
-        Just("a@h.example"),
-        Just("h.example,z"),
-    ]
-}
-
-fn headers() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
-    let header = prop_oneof![
-        3 => Just(("op", "get")), 1 => Just(("upgrade", "h2c")), 1 => Just(("x-http-method-override", "PUT")),
-        1 => Just(("x_http_method", "")), 1 => Just(("x-method_override", "é")), 2 => Just(("accept", "*/*")),
-        1 => Just(("quiesce-pass", "x")), 1 => Just(("x-http-methods", "x")), 1 => Just(("host", "h.example")),
-    ];
-    prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(header, 1..3)]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_skipped_is_a_read(
+        underscores in prop::sample::select(UnderscoreHeaders::value_variants()),
         mut surfaces in prop::collection::vec(surface(), 0..4),
         requests in prop::collection::vec(
             (prop_oneof![6 => Just("GET"), 2 => Just("HEAD"), 1 => Just("OPTIONS"), 1 => Just("TRACE"), 1 => Just("POST"),
@@ -429,10 +379,12 @@ proptest! {
         }
         let catalogs = Catalogs::built_in().unwrap().named_by(&surfaces);
         // Rules that say the same twice are refused as unreachable.
-        let Some(judged) = Judged::by(&Snapshot { surfaces, catalogs, ..Snapshot::default() }) else { return Ok(()) };
+        let snapshot = Snapshot { surfaces, catalogs, ..Snapshot::default() };
+        let Some(judged) = Judged::behind(underscores, &snapshot) else { return Ok(()) };
         for (method, host, target, more) in &requests {
             let mut headers = request(method, host, target);
             headers.extend(more);
+            let Some(headers) = judged.let_through(&headers) else { continue };
             if judged.skips(&headers) {
                 prop_assert_eq!(judged.effect(&headers), Effect::Read, "{:?}", headers);
             }

@@ -140,11 +140,13 @@ fn listener(options: &Options, listen: SocketAddr) -> Value {
             }] },
         },
     }] });
+    let manager = &mut chain["filters"][0]["typed_config"];
     if options.strict_paths {
-        let manager = &mut chain["filters"][0]["typed_config"];
         manager["normalize_path"] = json!(true);
         manager["merge_slashes"] = json!(true);
         manager["path_with_escaped_slashes_action"] = json!("REJECT_REQUEST");
+    }
+    if options.reject_underscores {
         manager["common_http_protocol_options"] =
             json!({ "headers_with_underscores_action": "REJECT_REQUEST" });
     }

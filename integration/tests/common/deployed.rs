@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use quiesce_integration::artifacts;
+use quiesce_integration::{artifacts, ports, process::Process};
 use serde_json::{Value, json};
 
 /// A file below `envoy/`.
@@ -96,11 +97,73 @@ pub fn patched(resource: &Value, context: &str) -> Value {
                 let before = filters.iter().position(|filter| filter["name"] == matched["subFilter"]["name"]);
                 filters.insert(before.expect("the filter to insert before is there"), value);
             }
-            "HTTP_FILTER" => {}
+            "NETWORK_FILTER" if patch["match"]["context"] == context => {
+                assert_eq!(operation, "MERGE");
+                let chain = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0];
+                let manager = &mut chain["filters"][0];
+                assert_eq!(manager["name"], patch["match"]["listener"]["filterChain"]["filter"]["name"]);
+                merge(manager, value);
+            }
+            "HTTP_FILTER" | "NETWORK_FILTER" => {}
             other => panic!("a patch of {other}; say here what Istio makes of it"),
         }
     }
     let names: Vec<_> = http_filters(&mut bootstrap).iter().map(|filter| filter["name"].clone()).collect();
     assert_eq!(names, ["envoy.filters.http.rbac", "quiesce", "envoy.filters.http.router"], "{context}");
     bootstrap
+}
+
+/// Messages of protocol buffers merged, as far as patches have them: fields that both have are replaced.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (field, value) in from {
+                merge(into.entry(field).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// Where a bootstrap's listener, its admin interface and its clusters are.
+pub struct Places {
+    pub listener: SocketAddr,
+    pub admin: SocketAddr,
+    pub clusters: [(&'static str, SocketAddr); 2],
+}
+
+impl Places {
+    /// On free ports, in front of an origin and beside a companion.
+    pub fn free(origin: SocketAddr, companion: SocketAddr) -> Self {
+        Self {
+            listener: ports::free().unwrap(),
+            admin: ports::free().unwrap(),
+            clusters: [("origin", origin), ("quiesce", companion)],
+        }
+    }
+
+    /// Starts an Envoy there, `envoy-1`, with nothing in a bootstrap changed but addresses and the module's path.
+    pub fn start_envoy(&self, mut bootstrap: Value, dir: &Path) -> Process {
+        put_module(&mut bootstrap);
+        self.put_into(&mut bootstrap);
+        fs::write(dir.join("envoy.json"), bootstrap.to_string()).unwrap();
+        let mut envoy = Command::new(artifacts::envoy().unwrap());
+        envoy
+            .args(["--service-node", "envoy-1", "--service-cluster", "demo", "--disable-hot-restart"])
+            .args(["--concurrency", "2", "--config-path"])
+            .arg(dir.join("envoy.json"));
+        Process::spawn("Envoy", envoy, &dir.join("envoy.log")).unwrap()
+    }
+
+    fn put_into(&self, bootstrap: &mut Value) {
+        let socket =
+            |addr: SocketAddr| json!({ "address": addr.ip().to_string(), "port_value": addr.port() });
+        bootstrap["admin"]["address"]["socket_address"] = socket(self.admin);
+        bootstrap["static_resources"]["listeners"][0]["address"]["socket_address"] = socket(self.listener);
+        for cluster in bootstrap["static_resources"]["clusters"].as_array_mut().unwrap() {
+            let (_, addr) = self.clusters.iter().find(|(name, _)| cluster["name"] == *name).unwrap();
+            let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+            endpoint["address"]["socket_address"] = socket(*addr);
+        }
+    }
 }

@@ -97,6 +97,28 @@ fn unescapes_keys_and_strings() {
     assert_eq!(scanner.finish(), Ok(()));
 }
 
+/// Strings are read eight bytes at a time: wherever in them something special stands, it is found, and nothing else is.
+#[test]
+fn a_string_ends_where_it_ends() {
+    for before in 0..20 {
+        for byte in 0..=0x7f_u8 {
+            let special = char::from(byte);
+            for (fill, after) in [("a", ""), ("\u{7f}", "!!!!!!!!!"), ("é", "#]#]#]#]#]")] {
+                let fill = fill.repeat(before);
+                let text = format!("[\"{fill}{special}{after}\"]");
+                assert_eq!(is_json(&text), !matches!(byte, 0..0x20 | b'"' | b'\\'), "{text:?}");
+                assert!(is_json(&format!("[\"{fill}\\u00{byte:02x}{after}\"]")), "{text:?}");
+                let mut scanner = Scanner::new(text.as_bytes()).unwrap();
+                let mut array = scanner.open(b'[').unwrap();
+                assert!(scanner.has_next(&mut array, b']').unwrap());
+                if special == '"' {
+                    assert!(matches!(scanner.value(), Ok(Value::Text(text)) if text.raw == fill), "{text:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn depth_is_bounded() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);

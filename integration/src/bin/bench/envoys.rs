@@ -17,6 +17,7 @@ use quiesce_integration::{
     wait,
 };
 use quiesce_policy::time::Timestamp;
+use serde_json::Value;
 
 use crate::{cpus::Cpus, policies};
 
@@ -37,9 +38,9 @@ pub enum Subject {
     Open,
     /// The same, frozen.
     Frozen,
-    /// As the command line prints it, with every catalog, frozen.
+    /// As the command line prints it, with every catalog on a surface of its own, and all on one, frozen.
     Catalogs,
-    /// The same of the lean profile.
+    /// The same of the lean profile, where Envoy rejects headers with underscores.
     Lean,
 }
 
@@ -69,22 +70,25 @@ impl Envoys {
         let quiesce = |companion: &Snapshots| {
             Options::quiesce(&PluginConfig::default(), origin.addr(), companion.addr())
         };
-        let (full, lean) = (companion.envoy_filter("full").await?, companion.envoy_filter("lean").await?);
-        let rbac_as_lean = policies::rbac_as_lean(&lean);
-        let printed = |filter, node_id: &str| {
+        let full = companion.envoy_filter(&[]).await?;
+        let lean = ["--profile", "lean", "--underscore-headers", "reject"];
+        let lean = companion.envoy_filter(&lean).await?;
+        let rbac_as_lean = policies::rbac_as_lean(&lean[0]);
+        let printed = |filters: &Value, node_id: &str| {
             let (companion, node_id) = (Some(companion.addr()), node_id.to_owned());
-            Options { companion, node_id, ..plain(Filter::Given(filter)) }
+            Options { companion, node_id, ..plain(Filter::Given(filters[0].clone())) }
         };
+        let rejecting = |options| Options { reject_underscores: true, ..options };
         let all = [
             (Subject::Bare, plain(Filter::None)),
             (Subject::Noop, plain(noop)),
             (Subject::Lua, plain(Filter::Lua(policies::lua(since)))),
             (Subject::Rbac, plain(Filter::Rbac(policies::rbac()))),
-            (Subject::RbacAsLean, plain(Filter::Given(rbac_as_lean))),
+            (Subject::RbacAsLean, rejecting(plain(Filter::Given(rbac_as_lean)))),
             (Subject::Open, quiesce(&open)?),
             (Subject::Frozen, quiesce(&frozen)?),
-            (Subject::Catalogs, printed(full, "envoy-full")),
-            (Subject::Lean, printed(lean, "envoy-lean")),
+            (Subject::Catalogs, printed(&full, "envoy-full")),
+            (Subject::Lean, rejecting(printed(&lean, "envoy-lean"))),
         ];
         let mut envoys = BTreeMap::new();
         cpus.start_envoys()?;

@@ -5,10 +5,14 @@ use std::{hint::black_box, time::Instant};
 use anyhow::{Result, ensure};
 use quiesce_integration::{
     artifacts,
+    companion::Companion,
     envoy::PluginConfig,
     host::{Head, Module, Outcome, Process, Usage, Vm, Workers},
+    http,
+    snapshots::SYNC_TOKEN,
 };
 use quiesce_policy::{HeaderBlock, Policy, Request, snapshot::Snapshot, time::Timestamp};
+use serde_json::json;
 
 use crate::{
     policies::{self, HOST},
@@ -29,9 +33,11 @@ const DATA_CALLS: [&str; 5] = [
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Measures all of it.
-pub fn measure(report: &mut Report) -> Result<()> {
+pub async fn measure(report: &mut Report) -> Result<()> {
     let module = Module::load(&artifacts::wasm()?)?;
     requests(report, &module)?;
+    catalogs(report, &module, &snapshot_of_catalogs().await?)?;
+    calls(report, &module)?;
     look_ups(report, &module)?;
     let bytes = std::fs::metadata(artifacts::wasm()?)?.len();
     #[allow(clippy::cast_precision_loss, reason = "a few hundred thousand")]
@@ -61,6 +67,30 @@ fn requests(report: &mut Report, module: &Module) -> Result<()> {
         let mut workers = workers(module, &policies::snapshot(1, frozen.then_some(NOW)))?;
         report.exact(cost(name, workers.vm(1), (&head(method), &[]), status)?);
     }
+    Ok(())
+}
+
+/// What the companion hands to an enforcer.
+async fn snapshot_of_catalogs() -> Result<Snapshot> {
+    let companion = Companion::start(&policies::surfaces()?).await?;
+    let enforcer = json!({ "id": "envoy-1", "instance": "1", "kind": "envoy", "version": "0" });
+    let body = json!({ "enforcer": enforcer, "applied": 0, "in_flight": 0, "clock": NOW, "wait_ms": 0 });
+    let sync = http::Request::post("/v1/sync", body.to_string())
+        .header("content-type", "application/json")
+        .header("authorization", &format!("Bearer {SYNC_TOKEN}"));
+    sync.send(companion.addr()).await?.json()
+}
+
+fn catalogs(report: &mut Report, module: &Module, snapshot: &Snapshot) -> Result<()> {
+    let mut workers = workers(module, snapshot)?;
+    for (path, name) in [("/items/1", "all catalogs"), ("/all/items/1", "all on one surface")] {
+        let name = format!("GET, Quiesce, {name}");
+        report.exact(cost(&name, workers.vm(1), (&head("GET").header(":path", path), &[]), 200)?);
+    }
+    Ok(())
+}
+
+fn calls(report: &mut Report, module: &Module) -> Result<()> {
     let mut workers = workers(module, &policies::snapshot_of_calls(1, NOW))?;
     let body = policies::call_of_a_tool();
     for (path, name) in [("/plain/mcp", "by a rule"), ("/inspected/mcp", "by its body")] {

@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
     }
     let mut report = Report::new(args.quick);
     eprintln!("exact figures, on the wasmtime host …");
-    exact::measure(&mut report)?;
+    exact::measure(&mut report).await?;
     eprintln!("explaining requests …");
     explain::measure(&mut report, args.quick)?;
     eprintln!("{} freezes …", args.freezes);

@@ -18,6 +18,9 @@ const FROZEN_FOR_MS: u64 = 3_600_000;
 /// The host that the load asks for.
 pub const HOST: &str = "api.example.com";
 
+/// The catalog of that host.
+const CATALOG: &str = "elasticsearch";
+
 /// A tool that reads.
 const TOOL: &str = "search_orders";
 
@@ -59,27 +62,33 @@ pub fn snapshot_with_rules(version: u64, rules: usize) -> Snapshot {
     Snapshot { version: Epoch(version), surfaces: vec![surface(rules)], ..Snapshot::default() }
 }
 
-/// As a companion's surfaces (YAML, top level): what every catalog describes, and calls of MCP that read, in
-/// one place by their body and in the other by a rule.
+/// As a companion's surfaces (YAML, top level): each catalog on a host of its own, all of them on one surface below
+/// `/all`, and calls of MCP that read, in one place by their body and in the other by a rule.
 pub fn surfaces() -> Result<String> {
-    let surfaces = json!([
-        { "name": "items", "hosts": [HOST], "catalogs": catalogs::names()? },
-        {
+    let names = catalogs::names()?;
+    let own = |name: &String| {
+        let host = if name == CATALOG { HOST.to_owned() } else { format!("{name}.example.com") };
+        json!({ "name": name, "hosts": [host], "catalogs": [name] })
+    };
+    let mut surfaces: Vec<_> = names.iter().map(own).collect();
+    surfaces.extend([
+        json!({ "name": "all", "hosts": [HOST], "path_prefix": "/all", "catalogs": names }),
+        json!({
             "name": "inspected",
             "hosts": [HOST],
             "path_prefix": "/inspected",
             "catalogs": ["mcp"],
             "read_only": { "tools": [TOOL] },
-        },
-        {
+        }),
+        json!({
             "name": "plain",
             "hosts": [HOST],
             "path_prefix": "/plain",
             "rules": [{ "methods": ["POST"], "path": "/mcp", "effect": "read" }],
-        },
+        }),
     ]);
     // Otherwise a call that is refused has the status of one that is not.
-    Ok(format!("refused_calls: status\nsurfaces: {surfaces}"))
+    Ok(format!("refused_calls: status\nsurfaces: {}", Value::from(surfaces)))
 }
 
 /// What a client of MCP sends with a call beside its body.

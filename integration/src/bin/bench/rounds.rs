@@ -75,6 +75,7 @@ fn turns() -> Vec<Turn> {
         body: Bytes::new(),
         bare: "GET, bare Envoy",
     };
+    let get_of_all = Request { target: "/all/items/1", ..get.clone() };
     // Without a body: of a refused request that has one, Envoy closes the connection.
     let post = Request { method: "POST", bare: "POST, bare Envoy", ..get.clone() };
     let call = Request {
@@ -98,6 +99,7 @@ fn turns() -> Vec<Turn> {
         turn("GET, Quiesce, open", Subject::Open, &get, 200),
         turn("GET, Quiesce, frozen", Subject::Frozen, &get, 200),
         turn("GET, Quiesce, all catalogs, frozen", Subject::Catalogs, &get, 200),
+        turn("GET, Quiesce, all on one surface, frozen", Subject::Catalogs, &get_of_all, 200),
         turn("GET, Quiesce lean, all catalogs, frozen", Subject::Lean, &get, 200),
         turn("POST, bare Envoy", Subject::Bare, &post, 200),
         turn("POST, admitted by Quiesce", Subject::Open, &post, 200),
@@ -156,6 +158,11 @@ fn figures(report: &mut Report, turns: &[Turn]) -> Result<()> {
         let turn = turn.with_context(|| format!("no turn is about {what}"))?;
         report.target(&name, over_bare_us(turn.name)? / noop_us, "x", 1.2);
     }
+    report.note(
+        "passing GET, all catalogs on one surface: the same",
+        over_bare_us("GET, Quiesce, all on one surface, frozen")? / noop_us,
+        "x",
+    );
     let lean_us = over_bare_us("GET, Quiesce lean, all catalogs, frozen")?;
     for (what, rbac) in [
         ("that of RBAC", "GET, RBAC, frozen"),
