@@ -113,3 +113,28 @@ quiesce.yaml:5:5: tokens[1]: needs one of `sha256` and `file`
 quiesce.yaml:2:3: tokens: none has the role `sync`, so no enforcer could fetch its snapshot: add one
 "#);
 }
+
+#[test]
+fn what_is_kept_of_writes_must_make_sense() {
+    let yaml = "\
+surfaces: [{ name: shop }]
+intents:
+  max_bytes: 2000
+  headers: [Accept, host]
+  tenant_header: quiesce-pass
+  surfaces:
+    shop: { order_by: { header: 'x y' }, max_total_bytes: 1000 }
+    shp: { key: required }
+    other: { order_by: { path: '/{line}' } }
+";
+    insta::assert_snapshot!(error(yaml), @r#"
+quiesce.yaml:4:13: intents.headers[0]: `Accept` is no name of a header; write it in lower case
+quiesce.yaml:4:21: intents.headers[1]: `host` belongs to one connection, and is made anew for every sending
+quiesce.yaml:5:18: intents.tenant_header: `quiesce-pass` belongs to Quiesce itself
+quiesce.yaml:7:33: intents.surfaces.shop.order_by.header: `x y` is no name of a header; write it in lower case
+quiesce.yaml:7:59: intents.surfaces.shop.max_total_bytes: 1000 is less than intents.max_bytes, 2000
+quiesce.yaml:8:10: intents.surfaces.shp: no surface has this name; say one of `surfaces`, or `other` for the rest
+"#);
+    let no_line = error("intents: { order_by: { path: /accounts } }");
+    assert!(no_line.contains("`/accounts` has 0 segments `{line}`"), "{no_line}");
+}
