@@ -9,6 +9,7 @@
 
 mod api;
 mod attacks;
+mod backfill;
 mod bad_input;
 mod catalogs;
 mod cli;
