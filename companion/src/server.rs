@@ -11,7 +11,7 @@ use crate::{
     backfill::replay,
     config::Config,
     error::ServiceError,
-    intents::SqliteLedger,
+    intents::{SealError, Seals, SqliteLedger},
     passes::{PassError, PassSigner},
     service::{Service, control},
     store::{SqliteStore, Store, StoreError},
@@ -37,6 +37,9 @@ pub enum ServeError {
     /// The signing key cannot be used.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The keys that intents are sealed with cannot be used.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +76,7 @@ impl Server {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
         let path = directory.join(&config.store);
+        let seals = Seals::from_env()?;
         let store = SqliteStore::open(&path).await?;
         let ledger = Arc::new(SqliteLedger::open(&store).await?);
         let store: Arc<dyn Store> = Arc::new(store);
@@ -81,7 +85,7 @@ impl Server {
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
-        let service = Service::open(config, tokens, signer, Arc::clone(&store), ledger).await?;
+        let service = Service::open(config, tokens, signer, Arc::clone(&store), ledger, seals).await?;
         Ok(Self { service, store, listener })
     }
 
@@ -109,6 +113,7 @@ impl Server {
         let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
+        let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
         let backfill = tokio::spawn(replay(Arc::clone(&service)));
         let mut going_down = service.follow_shutdown();
         let graceful = {
@@ -136,7 +141,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, backfill] {
+        for task in [controller, fleet_keeper, tidier, backfill] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

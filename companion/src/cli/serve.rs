@@ -84,7 +84,7 @@ impl From<ServeError> for CliError {
                 ErrorKind::Conflict,
                 Some("stop the other one, or give this one a place of its own with --state-dir"),
             ),
-            ServeError::Token(_) | ServeError::Pass(_) => (ErrorKind::BadInput, None),
+            ServeError::Token(_) | ServeError::Pass(_) | ServeError::Seal(_) => (ErrorKind::BadInput, None),
             ServeError::Store(_) | ServeError::AddressFile { .. } => {
                 (ErrorKind::BadInput, Some("`state_dir` or --state-dir says where state is kept"))
             }

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod duration;
+mod intents;
 mod layered;
 mod places;
 mod validate;
@@ -17,10 +18,11 @@ use quiesce_policy::snapshot::{
 use serde::Deserialize;
 
 pub(crate) use self::backfill::target;
-use self::{backfill::PartialBackfill, layered::layered};
+use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered};
 pub use self::{
     backfill::{Backfill, Backoff},
     duration::Period,
+    intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
     validate::Summary,
 };
 use crate::{
@@ -69,6 +71,8 @@ layered! {
             passes: Passes / PartialPasses,
             /// What windows may be like.
             windows: Windows / PartialWindows,
+            /// What is kept of writes for later, and how much.
+            intents: Intents / PartialIntents,
             /// How held writes are replayed.
             backfill: Backfill / PartialBackfill,
         }

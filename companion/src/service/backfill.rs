@@ -72,7 +72,7 @@ impl Service {
     /// Header block and body of an intent, as they were received.
     pub async fn unsealed(&self, id: &IntentId) -> Result<Option<(Vec<u8>, Vec<u8>)>, ServiceError> {
         let Some(payload) = self.ledger.payload(id.clone()).await? else { return Ok(None) };
-        Ok(Some((payload.head, payload.body)))
+        Ok(Some(self.seals().open(id, payload)?))
     }
 
     /// A pass for the companion's own writes. The log says when replays begin, not that each had a pass.

@@ -4,6 +4,7 @@
 mod backfill;
 mod change;
 mod control;
+mod intents;
 mod query;
 mod registry;
 mod surfaces;
@@ -19,7 +20,11 @@ use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
-pub use self::{control::control, registry::PollGuard};
+pub use self::{
+    control::control,
+    intents::{Kept, Turned},
+    registry::PollGuard,
+};
 use crate::{
     auth::Tokens,
     backfill::Backfill,
@@ -29,7 +34,7 @@ use crate::{
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
-    intents::Ledger,
+    intents::{Intake, Ledger, Seals},
     metrics::Metrics,
     passes::PassSigner,
     rule_text::RuleTexts,
@@ -47,6 +52,7 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    intake: Intake,
     pub(crate) backfill: Backfill,
     signer: PassSigner,
     observed_surfaces: Vec<String>,
@@ -95,6 +101,7 @@ impl Service {
         signer: PassSigner,
         store: Arc<dyn Store>,
         ledger: Arc<dyn Ledger>,
+        seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
         let loaded = store.load().await?;
         let windows: BTreeMap<_, _> = loaded
@@ -114,6 +121,7 @@ impl Service {
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
         let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
+        let intake = Intake::new(&config, seals);
         let service = Arc::new(Self {
             config,
             configured,
@@ -121,6 +129,7 @@ impl Service {
             metrics: Metrics::default(),
             store,
             ledger,
+            intake,
             backfill: Backfill::new(loaded.backfill),
             signer,
             observed_surfaces,

@@ -109,6 +109,7 @@ impl Service {
             mode: self.config.mode,
             windows,
             fleet: self.fleet_counts(),
+            intents: None,
         }
     }
 

@@ -14,7 +14,7 @@ use quiesce::{
     error::ServiceError,
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
-    intents::SqliteLedger,
+    intents::{Seals, SqliteLedger},
     passes::PassSigner,
     service::{Service, control},
     store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow},
@@ -86,7 +86,7 @@ async fn service(dir: &Path) -> (Arc<Service>, Arc<Failing>) {
     let signer = PassSigner::open(&dir.join("key"), config.passes.max_lifetime).unwrap();
     let tokens = Tokens::load(&config).unwrap();
     let as_store: Arc<dyn Store> = store.clone();
-    (Service::open(config, tokens, signer, as_store, ledger).await.unwrap(), store)
+    (Service::open(config, tokens, signer, as_store, ledger, Seals::default()).await.unwrap(), store)
 }
 
 fn ann() -> Caller {

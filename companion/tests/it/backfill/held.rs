@@ -8,7 +8,7 @@ use quiesce::{
     config::Config,
     event::EventKind,
     intents::{
-        Accepted, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits, NewIntent, Page, Payload,
+        Accepted, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits, NewIntent, Page, Payload, Seals,
         Selection, SqliteLedger,
     },
     passes::PassSigner,
@@ -104,7 +104,8 @@ impl Held {
         let tokens = Tokens::load(&config).unwrap();
         let (as_store, as_ledger): (Arc<dyn Store>, Arc<dyn Ledger>) =
             (store.clone(), Arc::new(ledger.clone()));
-        let service = Service::open(config, tokens, signer, as_store, as_ledger).await.unwrap();
+        let service =
+            Service::open(config, tokens, signer, as_store, as_ledger, Seals::default()).await.unwrap();
         let tasks =
             vec![tokio::spawn(control(Arc::clone(&service))), tokio::spawn(replay(Arc::clone(&service)))];
         Self { service, ledger, tasks, store, _dir: dir }
@@ -142,10 +143,6 @@ impl Held {
             (view.held + view.replaying == 0).then_some(())
         })
         .await;
-    }
-
-    pub async fn kinds(&self) -> Vec<EventKind> {
-        self.service.events(0, None, 1_000).await.unwrap().iter().map(|event| event.kind).collect()
     }
 
     pub async fn until_event(&self, kind: EventKind) -> quiesce::event::Event {
