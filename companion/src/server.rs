@@ -11,7 +11,7 @@ use crate::{
     backfill::replay,
     config::Config,
     error::ServiceError,
-    intents::{SealError, Seals, SqliteLedger},
+    intents::{Seals, SqliteLedger},
     passes::{PassError, PassSigner},
     service::{Service, control},
     store::{SqliteStore, Store, StoreError},
@@ -37,9 +37,6 @@ pub enum ServeError {
     /// The signing key cannot be used.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// The keys that intents are sealed with cannot be used.
-    #[error(transparent)]
-    Seal(#[from] SealError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,7 +65,7 @@ pub struct Server {
 
 impl Server {
     /// Opens state and address.
-    pub async fn open(config: Config) -> Result<Self, ServeError> {
+    pub async fn open(config: Config, seals: Seals) -> Result<Self, ServeError> {
         let directory = config.state_directory();
         let tokens = Tokens::load(&config)?;
         let address = config.listen;
@@ -76,7 +73,6 @@ impl Server {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
         let path = directory.join(&config.store);
-        let seals = Seals::from_env()?;
         let store = SqliteStore::open(&path).await?;
         let ledger = Arc::new(SqliteLedger::open(&store).await?);
         let store: Arc<dyn Store> = Arc::new(store);

@@ -21,6 +21,7 @@ mod enforcer;
 mod failing_store;
 mod faults;
 mod fleet;
+mod intents;
 mod lean;
 mod ledger;
 mod lifecycle;

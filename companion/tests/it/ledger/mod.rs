@@ -2,3 +2,4 @@
 
 pub mod contract;
 mod embedded;
+pub mod model;
