@@ -132,7 +132,7 @@ impl Service {
         let (paused, run) = (self.backfill.pause(), self.backfill.run());
         let soaking = self.backfill.soaking(now);
         let to = self.config.backfill.to.clone();
-        let (phase, waits_for) = self.phase(held + replaying, paused.as_ref(), run.is_some(), now);
+        let (phase, waits_for) = self.phase(held + replaying, failed, paused.as_ref(), run.is_some(), now);
         Ok(BackfillView {
             phase,
             waits_for,
@@ -152,6 +152,7 @@ impl Service {
     fn phase(
         &self,
         open: u64,
+        failed: u64,
         paused: Option<&Pause>,
         runs: bool,
         now: Timestamp,
@@ -178,6 +179,9 @@ impl Service {
         if let Some((window, until)) = self.backfill.soaking(now).into_iter().max_by_key(|(_, until)| *until)
         {
             return (BackfillPhase::Waiting, Some(format!("window {window} to soak until {until}")));
+        }
+        if failed == 0 {
+            return (BackfillPhase::Waiting, waits_for("the next look at the ledger"));
         }
         (BackfillPhase::Stopped, waits_for("`quiesce intents retry` or `discard` of what has failed"))
     }
