@@ -2,4 +2,5 @@
 
 pub mod contract;
 mod embedded;
+pub mod kit;
 pub mod model;
