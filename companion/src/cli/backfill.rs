@@ -88,7 +88,7 @@ fn show(printer: Printer, view: &BackfillView) {
     if let Some(pause) = &view.paused {
         field("paused", &format!("by {}, {}: {}", pause.by, relative(pause.at, now), pause.reason));
     }
-    if let Some(waits_for) = &view.waits_for {
+    if let Some(waits_for) = view.waits_for.as_ref().filter(|_| view.paused.is_none()) {
         field("waits for", waits_for);
     }
     if let Some(oldest) = view.oldest {

@@ -15,8 +15,8 @@ use crate::{
     backfill::{
         Pause, gate,
         view::{
-            BackfillPhase, BackfillView, ExportedIntent, IntentList, IntentSelection, IntentTotals,
-            IntentView, IntentsChanged, Soaking,
+            BackfillPhase, BackfillSummary, BackfillView, ExportedIntent, IntentList, IntentSelection,
+            IntentTotals, IntentView, IntentsChanged, Soaking,
         },
     },
     clock,
@@ -26,6 +26,7 @@ use crate::{
     intents::{Decision, IntentId, IntentRecord, IntentState, Page, Selection},
     passes::{IssuedPass, PassError},
     store::{Change, StoreError},
+    view::IntentsView,
     windows::OpenWindow,
 };
 
@@ -121,6 +122,15 @@ impl Service {
         self.backfill_view().await
     }
 
+    /// How the backfill stands, in a line; nothing if there is nothing to do.
+    pub fn backfill_summary(&self, intents: Option<&IntentsView>) -> Option<BackfillSummary> {
+        let paused = self.backfill.pause();
+        let (open, failed) = intents.map(|it| (it.held + it.replaying, it.failed)).unwrap_or_default();
+        let runs = self.backfill.run().is_some();
+        let (phase, waits_for) = self.phase(open, failed, paused.as_ref(), runs, clock::now());
+        (phase != BackfillPhase::Idle).then_some(BackfillSummary { phase, waits_for })
+    }
+
     /// How the backfill stands.
     pub async fn backfill_view(&self) -> Result<BackfillView, ServiceError> {
         let now = clock::now();
@@ -158,8 +168,9 @@ impl Service {
         now: Timestamp,
     ) -> (BackfillPhase, Option<String>) {
         let waits_for = |what: &str| Some(what.to_owned());
-        if paused.is_some() {
-            return (BackfillPhase::Paused, waits_for("`quiesce backfill resume`"));
+        if let Some(pause) = paused {
+            let why = format!("`quiesce backfill resume`; paused by {}: {}", pause.by, pause.reason);
+            return (BackfillPhase::Paused, Some(why));
         }
         if open == 0 {
             return (BackfillPhase::Idle, None);

@@ -14,6 +14,7 @@ mod bad_input;
 mod catalogs;
 mod cli;
 mod cli_envoy;
+mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;

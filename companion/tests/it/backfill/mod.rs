@@ -2,7 +2,7 @@
 
 mod engine;
 mod freezes;
-mod held;
+pub mod held;
 mod operators;
-mod origin;
+pub mod origin;
 mod restarts;

@@ -17,6 +17,9 @@ const SURFACES: [&str; 2] = ["docs", "shop"];
 
 /// A ledger that may crash.
 pub trait Crashing {
+    /// Whether who goes on knows that whoever had claimed anything is dead.
+    const ENDS_LEASES: bool = false;
+
     fn ledger(&self) -> &dyn Ledger;
 
     /// Loses all that is not on disk, and goes on.
@@ -44,7 +47,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         4 => (0..2u8, 1..4u32, prop::option::weighted(0.2, 0..2u8))
             .prop_map(|(owner, limit, but)| Step::Claim { owner, limit, but }),
-        6 => (index(), 0..2u8, 0..4u8).prop_map(|(which, owner, how)| Step::Conclude { which, owner, how }),
+        6 => (index(), 0..2u8, 0..5u8).prop_map(|(which, owner, how)| Step::Conclude { which, owner, how }),
         2 => (prop::option::weighted(0.8, index()), prop::option::weighted(0.3, state), decision)
             .prop_map(|(which, state, decision)| Step::Decide { which, state, decision }),
         1 => (0..40u64, 1..4u32).prop_map(|(age_ms, limit)| Step::Purge { age_ms, limit }),
@@ -78,11 +81,14 @@ struct Model {
 }
 
 /// Has a ledger and the model take the same steps, and compares all that can be seen after each.
-pub async fn follow(steps: Vec<Step>, subject: &mut impl Crashing) {
+pub async fn follow<C: Crashing>(steps: Vec<Step>, subject: &mut C) {
     let mut model = Model { known: Vec::new(), now: START, count: 0 };
     for step in steps {
         if matches!(step, Step::Crash) {
             subject.crash().await;
+            if C::ENDS_LEASES {
+                model.known.iter_mut().for_each(|known| known.lease_until = Timestamp::from_unix_ms(0));
+            }
         } else {
             model.take(&step, subject.ledger()).await;
         }
@@ -125,6 +131,7 @@ impl Model {
                     0 => Conclusion::Done(answer(200)),
                     1 => Conclusion::Refused(answer(422)),
                     2 => Conclusion::GivenUp(silence()),
+                    3 => Conclusion::Unsent,
                     _ => Conclusion::Later { at: self.now.plus_ms(10), outcome: answer(503) },
                 };
                 let counts =
@@ -232,18 +239,22 @@ impl Model {
         let record = &mut known.record;
         record.updated_at = now;
         let (state, outcome) = match conclusion {
-            Conclusion::Done(outcome) => (IntentState::Done, outcome),
-            Conclusion::Refused(outcome) => (IntentState::Failed, outcome),
+            Conclusion::Done(outcome) => (IntentState::Done, Some(outcome)),
+            Conclusion::Refused(outcome) => (IntentState::Failed, Some(outcome)),
             Conclusion::GivenUp(outcome) => {
                 record.stops_line = true;
-                (IntentState::Failed, outcome)
+                (IntentState::Failed, Some(outcome))
             }
             Conclusion::Later { at, outcome } => {
                 record.next_attempt_at = at;
-                (IntentState::Held, outcome)
+                (IntentState::Held, Some(outcome))
+            }
+            Conclusion::Unsent => {
+                record.attempts -= 1;
+                (IntentState::Held, record.outcome.take())
             }
         };
-        (record.state, record.outcome) = (state, Some(outcome));
+        (record.state, record.outcome) = (state, outcome);
         true
     }
 
