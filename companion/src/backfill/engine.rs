@@ -272,7 +272,7 @@ impl Engine {
 
     fn prepared(&mut self, prepared: Result<Prepared, JoinError>) {
         match prepared {
-            Ok(Prepared::Ready(job)) => self.ready.push_back(job),
+            Ok(Prepared::Ready(job)) => self.ready.push_back(*job),
             Ok(Prepared::Broken(record, why)) => {
                 let outcome = Outcome { note: Some(why), ..Outcome::default() };
                 self.count(&record, Ending::GivenUp);

@@ -30,7 +30,7 @@ pub struct Job {
 
 /// What reading an intent came to.
 pub enum Prepared {
-    Ready(Job),
+    Ready(Box<Job>),
     /// It cannot be sent, now or ever.
     Broken(Box<IntentRecord>, String),
     /// It cannot be read now, and others cannot either.
@@ -53,7 +53,7 @@ pub async fn prepare(
         Err(error) => return Prepared::Unreadable(record, error.to_string()),
     };
     match request(&target, &record, &head, body) {
-        Ok(request) => Prepared::Ready(Job { record, request, not_after }),
+        Ok(request) => Prepared::Ready(Box::new(Job { record, request, not_after })),
         Err(error) => Prepared::Broken(record, error.to_string()),
     }
 }

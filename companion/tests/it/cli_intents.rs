@@ -58,7 +58,7 @@ hint: set `backfill.to` and restart the companion
 "#);
     insta::assert_snapshot!(serve.run(&["backfill", "--dry-run"]).await.redacted(), @r#"
 4 intents would be sent to nowhere, because `backfill.to` is not configured:
-  shop: 4 intents, 604 bytes
+  shop: 4 intents, 544 bytes
 not before: `backfill.to` in the companion's configuration
 in order:
 INTENT                      STATE  RECEIVED              ATTEMPTS  SURFACE  REQUEST
