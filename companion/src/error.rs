@@ -4,7 +4,11 @@ use axum::http::StatusCode;
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
 use crate::{
-    auth::AuthError, event::EventKind, fleet::FleetError, intents::IntentId, passes::PassError,
+    auth::AuthError,
+    event::EventKind,
+    fleet::FleetError,
+    intents::{IntentId, SealError},
+    passes::PassError,
     store::StoreError,
 };
 
@@ -71,6 +75,9 @@ pub enum ServiceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is on disk cannot be opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The snapshot could not be written as JSON.
     #[error("the snapshot cannot be written: {0}")]
     Snapshot(#[from] serde_json::Error),
@@ -122,6 +129,7 @@ impl ServiceError {
             Self::NotRegistered => "store-slow",
             Self::ShuttingDown => "shutting-down",
             Self::Store(_) => "store-failed",
+            Self::Seal(_) => "sealed",
             Self::Pass(_) | Self::Snapshot(_) | Self::Task(_) => "internal",
         }
     }

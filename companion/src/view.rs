@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    backfill::view::BackfillSummary,
     barrier::Barrier,
     event::Event,
     intents::{IntentState, Totals},
@@ -165,6 +166,9 @@ pub struct StatusView {
     /// The writes that are kept for later, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intents: Option<IntentsView>,
+    /// How they are brought back, if there is something to be said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillSummary>,
 }
 
 /// The writes that are kept for later, counted.

@@ -164,7 +164,8 @@ pub async fn extend(
 )]
 pub async fn status(State(service): Shared) -> Json<StatusView> {
     let intents = service.intents_view().await;
-    Json(StatusView { intents, ..service.status() })
+    let backfill = service.backfill_summary(intents.as_ref());
+    Json(StatusView { intents, backfill, ..service.status() })
 }
 
 /// What events are narrowed by.

@@ -10,9 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use quiesce_policy::time::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
@@ -20,8 +17,8 @@ use super::{
     answer::{Attempt, Ending, conclude},
     gate::Counted,
     pace::{Breaker, Pacer},
-    request::request,
     send::Sender,
+    task::{Job, Prepared, prepare, settle},
 };
 use crate::{
     clock,
@@ -55,23 +52,6 @@ pub async fn replay(service: Arc<Service>) {
         Ok(sender) => Engine::new(service, sender, config).run().await,
         Err(error) => tracing::error!(%error, "nothing can be replayed: no certificates to trust"),
     }
-}
-
-/// An intent that is ready to be sent.
-struct Job {
-    record: Box<IntentRecord>,
-    request: Request<Full<Bytes>>,
-    /// Sent later, its claim might end before its conclusion is on disk.
-    not_after: Instant,
-}
-
-/// What reading an intent came to.
-enum Prepared {
-    Ready(Job),
-    /// It cannot be sent, now or ever.
-    Broken(Box<IntentRecord>, String),
-    /// It cannot be read now, and others cannot either.
-    Unreadable(Box<IntentRecord>, String),
 }
 
 /// What a claim asked for and got.
@@ -286,24 +266,13 @@ impl Engine {
         for record in records {
             let (service, target) = (Arc::clone(&self.service), self.sender.target().clone());
             let not_after = at + MARGIN / 2;
-            self.prepares.spawn(async move {
-                let record = Box::new(record);
-                let (head, body) = match service.unsealed(&record.id).await {
-                    Ok(Some(unsealed)) => unsealed,
-                    Ok(None) => return Prepared::Broken(record, "what it holds is gone".to_owned()),
-                    Err(error) => return Prepared::Unreadable(record, error.to_string()),
-                };
-                match request(&target, &record, &head, body) {
-                    Ok(request) => Prepared::Ready(Job { record, request, not_after }),
-                    Err(error) => Prepared::Broken(record, error.to_string()),
-                }
-            });
+            self.prepares.spawn(prepare(service, target, Box::new(record), not_after));
         }
     }
 
     fn prepared(&mut self, prepared: Result<Prepared, JoinError>) {
         match prepared {
-            Ok(Prepared::Ready(job)) => self.ready.push_back(job),
+            Ok(Prepared::Ready(job)) => self.ready.push_back(*job),
             Ok(Prepared::Broken(record, why)) => {
                 let outcome = Outcome { note: Some(why), ..Outcome::default() };
                 self.count(&record, Ending::GivenUp);
@@ -352,29 +321,8 @@ impl Engine {
 
     /// Puts on disk what became of an intent; its line goes on after that.
     fn settle(&mut self, record: Box<IntentRecord>, conclusion: Conclusion) {
-        let service = Arc::clone(&self.service);
-        self.conclusions.spawn(async move {
-            let until = Instant::now() + MARGIN / 2;
-            loop {
-                let (id, owner) = (record.id.clone(), service.backfill.owner.clone());
-                match service.ledger.conclude(id, owner, conclusion.clone(), clock::now()).await {
-                    Ok(true) => return,
-                    Ok(false) => {
-                        return tracing::warn!(id = %record.id, "somebody else has taken this intent over");
-                    }
-                    Err(error) if Instant::now() < until => {
-                        tracing::error!(%error, id = %record.id, "a replay could not be concluded");
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    Err(error) => {
-                        return tracing::error!(
-                            %error, id = %record.id,
-                            "a replay could not be concluded, and is made again with the same key"
-                        );
-                    }
-                }
-            }
-        });
+        let until = Instant::now() + MARGIN / 2;
+        self.conclusions.spawn(settle(Arc::clone(&self.service), record, conclusion, until));
     }
 
     /// Gives back what is claimed and was not sent.

@@ -10,6 +10,7 @@ mod pace;
 pub mod request;
 mod send;
 mod state;
+mod task;
 pub mod view;
 
 pub use self::{

@@ -90,7 +90,7 @@ mod tests {
         {
             assert_eq!(full_jitter(&backoff, failures, u64::MAX), bound);
             assert_eq!(full_jitter(&backoff, failures, 0), 0);
-            assert_eq!(full_jitter(&backoff, failures, 1 << 63), (bound + 1) / 2);
+            assert_eq!(full_jitter(&backoff, failures, 1 << 63), u64::div_ceil(bound, 2));
         }
     }
 

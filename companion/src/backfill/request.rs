@@ -172,9 +172,9 @@ mod tests {
             ("quiesce-pass", "forged"),
             ("host", "elsewhere"),
         ];
-        let request = made("/a/../b/%2e%2E/c?q=%20&q=\"x\"", "k\"1\\", &more).unwrap();
+        let request = made("/a/../b/%2e%2E/c?q=%20&q=x", "k\"1\\", &more).unwrap();
         assert_eq!(request.method(), Method::POST);
-        assert_eq!(request.uri(), "http://10.0.0.5:10000/a/../b/%2e%2E/c?q=%20&q=\"x\"");
+        assert_eq!(request.uri(), "http://10.0.0.5:10000/a/../b/%2e%2E/c?q=%20&q=x");
         let mut headers: Vec<_> = request
             .headers()
             .iter()

@@ -174,6 +174,15 @@ pub struct BackfillView {
     pub intents: Vec<IntentTotals>,
 }
 
+/// How the backfill stands, in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackfillSummary {
+    /// In a word.
+    pub phase: BackfillPhase,
+    /// What it waits for, in words, if it does.
+    pub waits_for: Option<String>,
+}
+
 /// In a word, how the backfill stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -190,6 +190,24 @@ fn lost_count_can_never_be_proven() {
 }
 
 #[test]
+fn replays_of_this_companion_and_of_one_that_stopped_are_waited_for() {
+    let (roster, members) = (roster(&["a"]), [settled("a")]);
+    let ask = |started, running, earlier| {
+        let replays = Replays { running, earlier };
+        evaluate(&Question { started, roster: &roster, members: &members, replays, ..Question::default() })
+    };
+    let barrier = ask(true, 2, 0);
+    assert_eq!((barrier.verdict, barrier.replays), (Verdict::Pending, 2));
+    assert_says(&barrier, Weight::Waiting, "2 writes of the backfill are still running");
+    assert!(barrier.is_in_force(), "it drains");
+    let barrier = ask(true, 0, 1);
+    assert_eq!((barrier.verdict, barrier.replays), (Verdict::Pending, 1));
+    assert_says(&barrier, Weight::Waiting, "1 write of the backfill was on the way when a companion stopped");
+    assert_eq!(ask(true, 0, 0).verdict, Verdict::Proven);
+    assert_eq!(ask(false, 2, 0).replays, 0, "before it begins they are as free to run as any write");
+}
+
+#[test]
 fn observing_proves_nothing() {
     let (roster, members) = (roster(&["a"]), [settled("a")]);
     let question = Question { started: true, roster: &roster, members: &members, ..Question::default() };

@@ -1,15 +1,18 @@
 //! Talks to the companion.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use quiesce_policy::snapshot::WindowId;
 use reqwest::{Method, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::error::{CliError, ErrorKind};
-use crate::view::{
-    BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView, SurfacesView,
-    WindowView,
+use crate::{
+    backfill::view::{BackfillView, IntentList, IntentSelection, IntentView, IntentsChanged},
+    view::{
+        BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView,
+        SurfacesView, WindowView,
+    },
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -62,19 +65,7 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T, CliError> {
-        let mut url = self.url.clone();
-        url.path_segments_mut()
-            .map_err(|()| CliError::new(ErrorKind::Usage, "--url cannot have a path"))?
-            .pop_if_empty()
-            .push("v1")
-            .extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self.http.request(method, url).timeout(LOOK + ANSWER_LIMIT);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method, path, query)?.timeout(LOOK + ANSWER_LIMIT);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -91,10 +82,36 @@ impl Client {
                     .hint("use the same version of quiesce on both ends")
             });
         }
-        match serde_json::from_slice::<ProblemView>(&bytes) {
-            Ok(problem) => Err(problem.into()),
-            Err(_) => Err(CliError::new(ErrorKind::Unreachable, format!("{} answers {status}", self.url))
-                .hint("is this the address of a Quiesce companion?")),
+        Err(self.refusal(status, &bytes))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<reqwest::RequestBuilder, CliError> {
+        let mut url = self.url.clone();
+        url.path_segments_mut()
+            .map_err(|()| CliError::new(ErrorKind::Usage, "--url cannot have a path"))?
+            .pop_if_empty()
+            .push("v1")
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> CliError {
+        match serde_json::from_slice::<ProblemView>(body) {
+            Ok(problem) => problem.into(),
+            Err(_) => CliError::new(ErrorKind::Unreachable, format!("{} answers {status}", self.url))
+                .hint("is this the address of a Quiesce companion?"),
         }
     }
 
@@ -165,6 +182,59 @@ impl Client {
     /// What was seen of observed surfaces.
     pub async fn surfaces(&self) -> Result<SurfacesView, CliError> {
         self.get(&["surfaces"]).await
+    }
+
+    /// Intents in the order of their acceptance.
+    pub async fn intents(
+        &self,
+        narrowing: &[(&str, &str)],
+        after: u64,
+        limit: u32,
+    ) -> Result<IntentList, CliError> {
+        let (after, limit) = (after.to_string(), limit.to_string());
+        let query = [narrowing, &[("after", after.as_str()), ("limit", limit.as_str())]].concat();
+        self.call(Method::GET, &["intents"], &query, None::<&()>).await
+    }
+
+    /// One intent.
+    pub async fn intent(&self, id: &str) -> Result<IntentView, CliError> {
+        self.get(&["intents", id]).await
+    }
+
+    /// Has intents tried again (`retry`), or takes them back (`discard`).
+    pub async fn decide(&self, verb: &str, selection: &IntentSelection) -> Result<IntentsChanged, CliError> {
+        self.call(Method::POST, &["intents", verb], &[], Some(selection)).await
+    }
+
+    /// Writes intents out as lines of JSON; however many there are, few are in memory.
+    pub async fn export(&self, narrowing: &[(&str, &str)], out: &mut impl Write) -> Result<(), CliError> {
+        let request = self.request(Method::GET, &["intents", "export"], narrowing)?;
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+            return Err(self.refusal(status, &bytes));
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            out.write_all(&chunk).map_err(CliError::internal)?;
+        }
+        out.flush().map_err(CliError::internal)
+    }
+
+    /// How the backfill stands.
+    pub async fn backfill(&self) -> Result<BackfillView, CliError> {
+        self.get(&["backfill"]).await
+    }
+
+    /// Stops the backfill.
+    pub async fn pause_backfill(&self, reason: &str) -> Result<BackfillView, CliError> {
+        let body = serde_json::json!({ "reason": reason });
+        self.call(Method::POST, &["backfill", "pause"], &[], Some(&body)).await
+    }
+
+    /// Lets the backfill go on.
+    pub async fn resume_backfill(&self) -> Result<BackfillView, CliError> {
+        self.call(Method::POST, &["backfill", "resume"], &[], None::<&()>).await
     }
 
     /// Gives up on an enforcer.

@@ -1,5 +1,6 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
+mod backfill;
 mod cancel;
 mod catalog;
 mod client;
@@ -11,6 +12,7 @@ mod explain;
 mod extend;
 mod fleet;
 mod freeze;
+mod intents;
 mod output;
 mod pass;
 mod run;
@@ -80,6 +82,11 @@ enum Command {
     Run(run::Args),
     /// List the enforcers, or forget a lost one.
     Fleet(fleet::Args),
+    /// Show writes held for later, and decide about those that have failed.
+    #[command(subcommand)]
+    Intents(intents::Command),
+    /// Show how held writes are brought back; pause and resume it.
+    Backfill(backfill::Args),
     /// Show what was seen in observe mode: every write, and what no rule knows.
     Surfaces(surfaces::Args),
     /// Say what would become of a request, and what decides.
@@ -146,6 +153,8 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Schedule(args) => schedule::run(context, args).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,
+            Command::Intents(command) => intents::run(context, command).await,
+            Command::Backfill(args) => backfill::run(context, args).await,
             Command::Surfaces(args) => surfaces::run(context, args).await,
             Command::Explain(args) => explain::run(context, args),
             Command::Catalog(command) => catalog::run(context, command),

@@ -78,6 +78,10 @@ fn show(printer: Printer, status: &StatusView) {
     if let Some(intents) = status.intents {
         printer.line(intents_line(&intents, status.now));
     }
+    if let Some(backfill) = &status.backfill {
+        let waits_for = backfill.waits_for.as_ref().map(|it| format!(", waits for {it}")).unwrap_or_default();
+        printer.line(format!("backfill: {}{waits_for}", backfill.phase.as_str()));
+    }
     if fleet.rejecting > 0 {
         printer.line(format!(
             "{BAD}{} cannot use the snapshot{BAD:#}: `quiesce fleet` says why",

@@ -14,6 +14,7 @@ use super::{
     storing::{InUse, KeyScope, Storing},
 };
 use crate::{
+    backfill::request,
     config::{Config, Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceRules},
     limits,
 };
@@ -115,6 +116,13 @@ impl Intake {
         let method = single(b":method", "not one :method")?;
         let path = single(b":path", "not one :path")?;
         single(b":authority", "not one :authority")?;
+        // No promise is given that could not be kept.
+        if let Err(error) = request::check(HeaderBlock::new(&kept).as_bytes()) {
+            return Err(refused(
+                Refusal::IntentNotKept,
+                format!("A write is kept if it can be sent again; {error}."),
+            ));
+        }
         if body.len() > self.config.max_bytes {
             return Err(refused(
                 Refusal::IntentTooLarge,

@@ -15,8 +15,8 @@ use crate::{
     backfill::{
         Pause, gate,
         view::{
-            BackfillPhase, BackfillView, ExportedIntent, IntentList, IntentSelection, IntentTotals,
-            IntentView, IntentsChanged, Soaking,
+            BackfillPhase, BackfillSummary, BackfillView, ExportedIntent, IntentList, IntentSelection,
+            IntentTotals, IntentView, IntentsChanged, Soaking,
         },
     },
     clock,
@@ -26,6 +26,7 @@ use crate::{
     intents::{Decision, IntentId, IntentRecord, IntentState, Page, Selection},
     passes::{IssuedPass, PassError},
     store::{Change, StoreError},
+    view::IntentsView,
     windows::OpenWindow,
 };
 
@@ -72,7 +73,7 @@ impl Service {
     /// Header block and body of an intent, as they were received.
     pub async fn unsealed(&self, id: &IntentId) -> Result<Option<(Vec<u8>, Vec<u8>)>, ServiceError> {
         let Some(payload) = self.ledger.payload(id.clone()).await? else { return Ok(None) };
-        Ok(Some((payload.head, payload.body)))
+        Ok(Some(self.seals().open(id, payload)?))
     }
 
     /// A pass for the companion's own writes. The log says when replays begin, not that each had a pass.
@@ -121,6 +122,15 @@ impl Service {
         self.backfill_view().await
     }
 
+    /// How the backfill stands, in a line; nothing if there is nothing to do.
+    pub fn backfill_summary(&self, intents: Option<&IntentsView>) -> Option<BackfillSummary> {
+        let paused = self.backfill.pause();
+        let (open, failed) = intents.map(|it| (it.held + it.replaying, it.failed)).unwrap_or_default();
+        let runs = self.backfill.run().is_some();
+        let (phase, waits_for) = self.phase(open, failed, paused.as_ref(), runs, clock::now());
+        (phase != BackfillPhase::Idle).then_some(BackfillSummary { phase, waits_for })
+    }
+
     /// How the backfill stands.
     pub async fn backfill_view(&self) -> Result<BackfillView, ServiceError> {
         let now = clock::now();
@@ -132,7 +142,7 @@ impl Service {
         let (paused, run) = (self.backfill.pause(), self.backfill.run());
         let soaking = self.backfill.soaking(now);
         let to = self.config.backfill.to.clone();
-        let (phase, waits_for) = self.phase(held + replaying, paused.as_ref(), run.is_some(), now);
+        let (phase, waits_for) = self.phase(held + replaying, failed, paused.as_ref(), run.is_some(), now);
         Ok(BackfillView {
             phase,
             waits_for,
@@ -152,13 +162,15 @@ impl Service {
     fn phase(
         &self,
         open: u64,
+        failed: u64,
         paused: Option<&Pause>,
         runs: bool,
         now: Timestamp,
     ) -> (BackfillPhase, Option<String>) {
         let waits_for = |what: &str| Some(what.to_owned());
-        if paused.is_some() {
-            return (BackfillPhase::Paused, waits_for("`quiesce backfill resume`"));
+        if let Some(pause) = paused {
+            let why = format!("`quiesce backfill resume`; paused by {}: {}", pause.by, pause.reason);
+            return (BackfillPhase::Paused, Some(why));
         }
         if open == 0 {
             return (BackfillPhase::Idle, None);
@@ -178,6 +190,9 @@ impl Service {
         if let Some((window, until)) = self.backfill.soaking(now).into_iter().max_by_key(|(_, until)| *until)
         {
             return (BackfillPhase::Waiting, Some(format!("window {window} to soak until {until}")));
+        }
+        if failed == 0 {
+            return (BackfillPhase::Waiting, waits_for("the next look at the ledger"));
         }
         (BackfillPhase::Stopped, waits_for("`quiesce intents retry` or `discard` of what has failed"))
     }

@@ -12,6 +12,7 @@ use super::Service;
 use crate::{
     clock,
     error::ServiceError,
+    event::{COMPANION, EventKind},
     intents::{
         Accepted, Decision, Declined, IntentId, IntentRecord, IntentState, Offer, Receipt, Seals, Selection,
         Totals,
@@ -194,6 +195,9 @@ impl Service {
             if discarded > 0 {
                 tracing::warn!(discarded, max_age = %config.max_age, "writes were held for too long and are discarded");
                 self.metrics.intents_expired(discarded);
+                let evidence =
+                    serde_json::json!({ "max_age": config.max_age.to_string(), "changed": discarded });
+                self.log(COMPANION, EventKind::IntentsDiscarded, evidence).await?;
             }
         }
         let forgotten =

@@ -110,6 +110,7 @@ impl Service {
             windows,
             fleet: self.fleet_counts(),
             intents: None,
+            backfill: None,
         }
     }
 

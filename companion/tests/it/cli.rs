@@ -34,6 +34,8 @@ Commands:
   schedule     Freeze writes later
   run          Freeze, wait for the barrier, run a command, thaw whatever happens
   fleet        List the enforcers, or forget a lost one
+  intents      Show writes held for later, and decide about those that have failed
+  backfill     Show how held writes are brought back; pause and resume it
   surfaces     Show what was seen in observe mode: every write, and what no rule knows
   explain      Say what would become of a request, and what decides
   catalog      Show what is known of products' operations
@@ -61,7 +63,7 @@ Exit codes:
     1  internal error
     2  wrong command line
     3  bad value or configuration
-    4  no such window or enforcer
+    4  no such window, enforcer or intent
     5  conflict, for example with another window
     6  not allowed with this token
     7  the companion does not answer

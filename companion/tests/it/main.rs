@@ -9,10 +9,12 @@
 
 mod api;
 mod attacks;
+mod backfill;
 mod bad_input;
 mod catalogs;
 mod cli;
 mod cli_envoy;
+mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;

@@ -48,8 +48,12 @@ DELETE /v1/fleet/{id} operator
 GET /healthz anybody
 GET /metrics viewer
 GET /readyz anybody
+GET /v1/backfill viewer
 GET /v1/events viewer
 GET /v1/fleet viewer
+GET /v1/intents viewer
+GET /v1/intents/export operator
+GET /v1/intents/{id} viewer
 GET /v1/openapi.json viewer
 GET /v1/receipts/{id} sync
 GET /v1/status viewer
@@ -57,7 +61,11 @@ GET /v1/surfaces viewer
 GET /v1/windows viewer
 GET /v1/windows/{id} viewer
 GET /v1/windows/{id}/barrier viewer
+POST /v1/backfill/pause operator
+POST /v1/backfill/resume operator
 POST /v1/intents sync
+POST /v1/intents/discard operator
+POST /v1/intents/retry operator
 POST /v1/passes operator
 POST /v1/seen sync
 POST /v1/sync sync

@@ -289,7 +289,7 @@ impl Change for Decide {
                 if !wanted || !self.decision.applies_to().contains(&before.state) {
                     continue;
                 }
-                let outcome =
+                let mut outcome =
                     Outcome { note: Some(self.note.clone()), ..before.outcome.clone().unwrap_or_default() };
                 let mut after = before.clone();
                 after.stops_line = false;
@@ -297,6 +297,7 @@ impl Change for Decide {
                     Decision::Retry => {
                         after.state = IntentState::Held;
                         after.attempts = 0;
+                        (outcome.failures, outcome.since) = (0, None);
                         after.next_attempt_at = self.now;
                     }
                     Decision::Discard => after.state = IntentState::Discarded,

@@ -33,6 +33,8 @@ struct Embedded {
 }
 
 impl Crashing for Embedded {
+    const ENDS_LEASES: bool = true;
+
     fn ledger(&self) -> &dyn Ledger {
         &self.open.as_ref().unwrap().0
     }

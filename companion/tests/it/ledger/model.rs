@@ -17,6 +17,9 @@ const SURFACES: [&str; 2] = ["docs", "shop"];
 
 /// A ledger that may crash.
 pub trait Crashing {
+    /// Whether who goes on knows that whoever had claimed anything is dead.
+    const ENDS_LEASES: bool = false;
+
     fn ledger(&self) -> &dyn Ledger;
 
     /// Loses all that is not on disk, and goes on.
@@ -78,11 +81,14 @@ struct Model {
 }
 
 /// Has a ledger and the model take the same steps, and compares all that can be seen after each.
-pub async fn follow(steps: Vec<Step>, subject: &mut impl Crashing) {
+pub async fn follow<C: Crashing>(steps: Vec<Step>, subject: &mut C) {
     let mut model = Model { known: Vec::new(), now: START, count: 0 };
     for step in steps {
         if matches!(step, Step::Crash) {
             subject.crash().await;
+            if C::ENDS_LEASES {
+                model.known.iter_mut().for_each(|known| known.lease_until = Timestamp::from_unix_ms(0));
+            }
         } else {
             model.take(&step, subject.ledger()).await;
         }
