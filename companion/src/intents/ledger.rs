@@ -68,6 +68,13 @@ pub struct Payload {
     pub sealed_by: Option<String>,
 }
 
+impl Payload {
+    /// Bytes of head and body.
+    pub fn size_bytes(&self) -> u64 {
+        (self.head.len() as u64).saturating_add(self.body.len() as u64)
+    }
+}
+
 /// How much one surface may hold that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerLimits {
@@ -169,4 +176,14 @@ pub struct Totals {
     pub bytes: u64,
     /// When the oldest was received.
     pub oldest: Option<Timestamp>,
+}
+
+impl Decision {
+    /// The states of the intents that it changes.
+    pub fn applies_to(self) -> &'static [IntentState] {
+        match self {
+            Self::Retry => &[IntentState::Failed],
+            Self::Discard => &[IntentState::Held, IntentState::Failed],
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Intents: writes accepted while frozen, kept on disk, and replayed after the thaw.
 
+mod counts;
 mod ledger;
+mod sqlite;
 
 use std::fmt;
 
@@ -11,6 +13,7 @@ use utoipa::ToSchema;
 pub use self::ledger::{
     Accepted, Claim, Conclusion, Decision, Ledger, LedgerLimits, Page, Payload, Selection, Totals,
 };
+pub use self::sqlite::SqliteLedger;
 
 /// Identifies one intent for ever: a ULID, so that later ones sort behind earlier ones of one companion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -108,6 +111,31 @@ pub struct NewIntent {
     pub payload: Payload,
 }
 
+impl NewIntent {
+    /// It as it is at the place `seq`, just accepted.
+    pub fn record(&self, seq: u64) -> IntentRecord {
+        IntentRecord {
+            seq,
+            id: self.id.clone(),
+            surface: self.surface.clone(),
+            window: self.window.clone(),
+            tenant: self.tenant.clone(),
+            key: self.key.clone(),
+            line: self.line.clone(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            size_bytes: self.payload.size_bytes(),
+            received_at: self.received_at,
+            state: IntentState::Held,
+            stops_line: false,
+            attempts: 0,
+            next_attempt_at: self.received_at,
+            updated_at: self.received_at,
+            outcome: None,
+        }
+    }
+}
+
 /// An intent as the ledger knows it, without what is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IntentRecord {
@@ -149,7 +177,7 @@ pub struct IntentRecord {
 }
 
 /// What became of an attempt to send an intent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// The origin's HTTP status, if it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]

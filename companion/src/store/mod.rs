@@ -119,6 +119,9 @@ pub enum StoreError {
     /// The database refused.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The task that writes has ended.
+    #[error("nobody writes to the database any more")]
+    WriterGone,
     /// The schema could not be brought up to date.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

@@ -65,6 +65,16 @@ impl SqliteStore {
         Ok(Self { writer, readers, lock: Mutex::new(Some(lock)) })
     }
 
+    /// The one connection that writes.
+    pub(crate) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// Connections that read.
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
     async fn commit_change(&self, change: Change) -> Result<Committed, StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         for (id, (record, openness)) in &change.windows {

@@ -1,0 +1,106 @@
+//! The one writer of the ledger: takes all changes that wait into one transaction, and answers when it is on disk.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    intents::counts::Counts,
+    store::{Pending, StoreError},
+};
+
+/// Changes that go into one transaction at most.
+const BATCH: usize = 256;
+
+/// What changes are made to: a transaction, and the counts as they are within it.
+pub struct Book<'c> {
+    pub connection: &'c mut SqliteConnection,
+    pub counts: Counts,
+}
+
+/// A change of the ledger. It may be carried out again after a transaction that was rolled back.
+pub trait Change: Send + Sync + 'static {
+    /// What it comes to.
+    type Output: Send + 'static;
+
+    /// Makes the change.
+    fn make<'a>(&'a self, book: &'a mut Book<'_>) -> Pending<'a, Self::Output>;
+}
+
+/// A change whose maker waits for it.
+pub struct Ticket<C: Change> {
+    change: C,
+    answer: oneshot::Sender<Result<C::Output, StoreError>>,
+    output: Option<C::Output>,
+}
+
+impl<C: Change> Ticket<C> {
+    /// What it comes to goes to `answer`.
+    pub fn new(change: C, answer: oneshot::Sender<Result<C::Output, StoreError>>) -> Self {
+        Self { change, answer, output: None }
+    }
+}
+
+/// A ticket, whatever its change.
+pub trait Work: Send {
+    /// Makes the change.
+    fn work<'a>(&'a mut self, book: &'a mut Book<'_>) -> Pending<'a, ()>;
+
+    /// Answers, now that the transaction is on disk, or is not.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+impl<C: Change> Work for Ticket<C> {
+    fn work<'a>(&'a mut self, book: &'a mut Book<'_>) -> Pending<'a, ()> {
+        Box::pin(async move {
+            self.output = Some(self.change.make(book).await?);
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { answer, output, .. } = *self;
+        // Who does not wait any more has got no promise either.
+        let _ = answer.send(committed.and_then(|()| output.ok_or(StoreError::WriterGone)));
+    }
+}
+
+/// Writes what comes through `queue`, until nobody can send any more.
+pub async fn write(pool: SqlitePool, mut queue: mpsc::Receiver<Box<dyn Work>>, counts: Arc<Mutex<Counts>>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    // While one transaction is synced, the next ones wait: that is what makes batches.
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let committed = commit(&pool, &mut batch, &counts).await;
+        if committed.is_err() && batch.len() > 1 {
+            // One of them may be to blame, and the others shall not suffer for it: each for itself.
+            for mut ticket in batch.drain(..) {
+                let committed = commit(&pool, std::slice::from_mut(&mut ticket), &counts).await;
+                ticket.answer(committed);
+            }
+            continue;
+        }
+        let mut error = committed.err();
+        for ticket in batch.drain(..) {
+            // With an error there is only one.
+            ticket.answer(error.take().map_or(Ok(()), Err));
+        }
+    }
+}
+
+async fn commit(
+    pool: &SqlitePool,
+    batch: &mut [Box<dyn Work>],
+    counts: &Mutex<Counts>,
+) -> Result<(), StoreError> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let before = counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut book = Book { connection: &mut tx, counts: before };
+    for ticket in batch {
+        ticket.work(&mut book).await?;
+    }
+    let after = book.counts;
+    tx.commit().await?;
+    *counts.lock().unwrap_or_else(PoisonError::into_inner) = after;
+    Ok(())
+}
