@@ -12,7 +12,7 @@ use crate::{
     error::ServiceError,
     passes::{PassError, PassSigner},
     service::{Service, control},
-    store::{SqliteStore, Store, StoreError},
+    store::{Location, PostgresStore, SqliteStore, Store, StoreError},
 };
 
 /// Requests under way have this long to end when the companion goes down.
@@ -70,10 +70,15 @@ impl Server {
         // The address first: of two companions the second fails here, having touched nothing.
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-        let path = directory.join(&config.store);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
+        let (store, shown): (Arc<dyn Store>, String) = match &config.store {
+            Location::File(file) => {
+                let path = directory.join(file);
+                (Arc::new(SqliteStore::open(&path).await?), path.display().to_string())
+            }
+            Location::Postgres(url) => (Arc::new(PostgresStore::open(url).await?), url.to_string()),
+        };
         let signer = PassSigner::open(&directory.join(&config.passes.key_file), config.passes.max_lifetime)?;
-        tracing::info!(store = %path.display(), "state opened");
+        tracing::info!(store = shown, "state opened");
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
@@ -105,6 +110,7 @@ impl Server {
         let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
+        let others_keeper = tokio::spawn(Arc::clone(&service).keep_up());
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -131,7 +137,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper] {
+        for task in [controller, fleet_keeper, others_keeper] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

@@ -48,6 +48,7 @@ pub async fn control(service: Arc<Service>) {
         tokio::select! {
             _ = stirs.changed() => {}
             () = tokio::time::sleep(pause) => service.notice_silence(),
+            () = service.controls_changed() => {}
             _ = shutdown.changed() => {}
         }
     }
@@ -74,7 +75,9 @@ impl Service {
     /// Time passed, and with it perhaps somebody's live period.
     fn notice_silence(&self) {
         let published = self.published();
-        self.fleet().prune(published.windows.values(), clock::now(), Instant::now());
+        if self.others.is_none() {
+            self.fleet().prune(published.windows.values(), clock::now(), Instant::now());
+        }
         if !published.windows.is_empty() {
             self.stir_quietly();
         }
@@ -106,34 +109,34 @@ impl Service {
         let due: Vec<WindowId> = published
             .windows
             .values()
-            .filter(|open| self.due(open, now).is_some())
+            .filter(|open| self.controls() && self.due(open, now).is_some())
             .map(|open| open.id().clone())
             .collect();
-        if due.is_empty() && !self.desk_is_stale.load(Ordering::Acquire) {
-            return Ok(());
+        if due.is_empty() && self.desk_is_stale.load(Ordering::Acquire) {
+            drop(self.desk().await?);
         }
-        let mut desk = self.desk().await?;
         for id in due {
+            let desk = self.desk().await?;
             // Looked at again under the lock: somebody may have thawed it since.
             let Some(mut open) = desk.windows.get(&id).cloned() else { continue };
             match self.due(&open, now) {
                 None => {}
                 Some(Due::Lapse) => {
                     let event = event(&open, EventKind::Lapsed, COMPANION, now, json!({}));
-                    self.carry_out(&mut desk, open, event, Effect::Ended).await?;
+                    self.carry_out(desk, open, event, Effect::Ended).await?;
                 }
                 Some(Due::Start) => {
                     open.record.window.started = true;
                     open.began = Some(Instant::now());
                     let event = self.started(&open, COMPANION, now);
-                    self.carry_out(&mut desk, open, event, Effect::Published).await?;
+                    self.carry_out(desk, open, event, Effect::Published).await?;
                 }
                 Some(Due::Prove(barrier)) => {
                     let at = clock::now();
                     let evidence = QuiescedEvidence { elapsed_ms: open.elapsed_ms(at), barrier };
                     let evidence = serde_json::to_value(evidence)?;
                     let event = event(&open, EventKind::Quiesced, COMPANION, at, evidence);
-                    self.carry_out(&mut desk, open, event, Effect::Recorded).await?;
+                    self.carry_out(desk, open, event, Effect::Recorded).await?;
                 }
             }
         }

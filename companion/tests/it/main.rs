@@ -22,6 +22,8 @@ mod faults;
 mod fleet;
 mod lean;
 mod lifecycle;
+mod postgres;
 mod roles;
+mod store_contract;
 mod surfaces;
 mod sync;
