@@ -1,7 +1,7 @@
 -- One row of facts about the database itself. Whoever changes windows or appends events holds its lock, so that
 -- changes of several companions come one after the other.
 CREATE TABLE meta (
-    only          boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     -- The version of the snapshot last published; it never goes back.
     version       bigint NOT NULL,
     -- Counts the changes that a companion has to read again.

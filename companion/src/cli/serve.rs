@@ -92,7 +92,9 @@ impl From<ServeError> for CliError {
             ),
             ServeError::Store(StoreError::Unreachable { .. }) => (
                 ErrorKind::Unreachable,
-                Some("`store` or --store says where the database is; is it running, and are name and password right?"),
+                Some(
+                    "`store` or --store says where the database is; is it running, and are name and password right?",
+                ),
             ),
             ServeError::Token(_) | ServeError::Pass(_) => (ErrorKind::BadInput, None),
             ServeError::Store(_) | ServeError::AddressFile { .. } => {

@@ -82,8 +82,7 @@ impl FleetRecord {
     pub fn joined(self, other: Self) -> Self {
         let (first_seen, last_seen) =
             (self.first_seen.min(other.first_seen), self.last_seen.max(other.last_seen));
-        let hung_up =
-            if other.last_seen >= self.last_seen { other.hung_up } else { self.hung_up };
+        let hung_up = if other.last_seen >= self.last_seen { other.hung_up } else { self.hung_up };
         let (older, newer) =
             if other.reported_at() >= self.reported_at() { (self, other) } else { (other, self) };
         let joined = |mut one: BTreeSet<WindowId>, other| {
@@ -113,11 +112,8 @@ impl FleetRecord {
     /// The enforcer as another companion has heard of it, just now or up to [`OLDEST_SAVED`] ago. Unlike after a
     /// restart, what it said is taken over: its process has been there all the time.
     pub(super) fn elsewhere(self, now: Timestamp, at: Instant) -> Entry {
-        let report = Report {
-            in_force: self.in_force.clone(),
-            clock_skew_ms: self.clock_skew_ms,
-            ..self.report()
-        };
+        let report =
+            Report { in_force: self.in_force.clone(), clock_skew_ms: self.clock_skew_ms, ..self.report() };
         let age = Duration::from_millis(now.ms_since(self.last_seen)).saturating_sub(OLDEST_SAVED);
         Entry {
             heard: at.checked_sub(age),

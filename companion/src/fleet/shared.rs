@@ -59,6 +59,7 @@ impl Fleet {
             entry.hung_up = theirs.hung_up;
         }
         changed
-            || known != (entry.settled.len(), entry.born_under.len(), entry.is_live(at), entry.is_connected(at))
+            || known
+                != (entry.settled.len(), entry.born_under.len(), entry.is_live(at), entry.is_connected(at))
     }
 }

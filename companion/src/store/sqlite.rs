@@ -103,7 +103,10 @@ impl SqliteStore {
             event.seq = unsigned(done.last_insert_rowid());
         }
         if let Some(configured) = change.configured {
-            sqlx::query("UPDATE meta SET config_digest = ?").bind(configured.digest).execute(&mut *tx).await?;
+            sqlx::query("UPDATE meta SET config_digest = ?")
+                .bind(configured.digest)
+                .execute(&mut *tx)
+                .await?;
         }
         let version: i64 = match change.publish_at {
             Some(at) => {
@@ -264,5 +267,12 @@ async fn with_events(
 }
 
 fn event(row: &SqliteRow) -> Result<Event, StoreError> {
-    rows::event(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?)
+    rows::event(
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        row.try_get(5)?,
+    )
 }

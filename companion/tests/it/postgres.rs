@@ -67,16 +67,13 @@ impl Postgres {
 
     /// Runs it on its files, and waits until it answers.
     pub async fn run(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("log"))
-            .unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let keeper = self
             .command("sh")
             .args([OsStr::new("-c"), OsStr::new(KEEPER), OsStr::new("keeper"), self.dir.as_os_str()])
             .arg(self.programs.join("postgres"))
-            .args(["-D", "data", "-k", ".", "-c", "listen_addresses=", "-c", "fsync=on"])
+            .args(["-D", "data", "-c", "listen_addresses=", "-c", "fsync=on", "-k"])
+            .arg(&self.dir)
             .args(["-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "timezone=GMT"])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
@@ -86,9 +83,9 @@ impl Postgres {
             .unwrap();
         self.keeper = Some(keeper);
         let answers = async {
-            while self.connect("postgres").await.is_err() {
+            while let Err(error) = self.connect("postgres").await {
                 let ended = self.keeper.as_mut().unwrap().try_wait().unwrap();
-                assert!(ended.is_none(), "PostgreSQL ended while it started: {}", self.log());
+                assert!(ended.is_none(), "{error}; PostgreSQL ended while it started: {}", self.log());
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -161,7 +158,8 @@ fn is_root() -> bool {
 /// Where the libraries are that were unpacked beside programs from Debian's packages.
 fn libraries(programs: &Path) -> Option<PathBuf> {
     let root = programs.ancestors().nth(5).filter(|root| *root != Path::new("/"))?;
-    let mut below = std::fs::read_dir(root.join("usr/lib")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut below =
+        std::fs::read_dir(root.join("usr/lib")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     below.find(|dir| dir.to_str().is_some_and(|dir| dir.ends_with("-linux-gnu")))
 }
 

@@ -136,7 +136,11 @@ async fn a_change_is_carried_out_whole_and_outlives_the_process(place: Place) {
         Change {
             publish_at: Some(Timestamp::from_unix_ms(1_000)),
             configured: Some(Configured { digest: digest.clone(), snapshot: String::new() }),
-            ..change(record("w1", 5), Openness::Open, vec![event(EventKind::Started, Some("w1"), evidence.clone())])
+            ..change(
+                record("w1", 5),
+                Openness::Open,
+                vec![event(EventKind::Started, Some("w1"), evidence.clone())],
+            )
         },
     )
     .await;

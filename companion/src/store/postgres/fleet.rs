@@ -44,13 +44,12 @@ pub async fn save(
     .await?;
     let known = known.iter().map(record).collect::<Result<Vec<_>, _>>()?;
     let mut known: BTreeMap<_, _> = known.into_iter().map(|record| (record.key(), record)).collect();
-    let open: BTreeSet<WindowId> =
-        sqlx::query_scalar::<_, String>("SELECT id FROM windows WHERE open")
-            .fetch_all(&mut *connection)
-            .await?
-            .into_iter()
-            .map(WindowId::from)
-            .collect();
+    let open: BTreeSet<WindowId> = sqlx::query_scalar::<_, String>("SELECT id FROM windows WHERE open")
+        .fetch_all(&mut *connection)
+        .await?
+        .into_iter()
+        .map(WindowId::from)
+        .collect();
     let (mut last_seen, mut records) = (Vec::new(), Vec::new());
     for ours in changed {
         let id = ours.enforcer.id.to_string();
@@ -75,13 +74,11 @@ pub async fn save(
     .execute(&mut *connection)
     .await?;
     let (ids, instances) = names(&mut removed.iter().cloned());
-    sqlx::query(
-        "DELETE FROM fleet WHERE (id, instance) IN (SELECT * FROM unnest($1::text[], $2::text[]))",
-    )
-    .bind(&ids)
-    .bind(&instances)
-    .execute(connection)
-    .await?;
+    sqlx::query("DELETE FROM fleet WHERE (id, instance) IN (SELECT * FROM unnest($1::text[], $2::text[]))")
+        .bind(&ids)
+        .bind(&instances)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -204,8 +204,7 @@ impl Store for PostgresStore {
 
     fn revision(&self) -> Pending<'_, u64> {
         Box::pin(async move {
-            let revision: i64 =
-                sqlx::query_scalar("SELECT revision FROM meta").fetch_one(&self.pool).await?;
+            let revision: i64 = sqlx::query_scalar("SELECT revision FROM meta").fetch_one(&self.pool).await?;
             Ok(unsigned(revision))
         })
     }
