@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64ct::{Base64, Encoding as _};
 use quiesce_policy::{
-    Basis, Circumstances, Classified, HeaderBlock, Latches, Policy, Request, SnapshotError, Suspicion,
-    Timestamp, Verdict,
-    reply::{RefusalReply, Reply},
+    Basis, Circumstances, Classified, HeaderBlock, Latches, Policy, Refusal, Request, SnapshotError, Stop,
+    Suspicion, Timestamp, Verdict,
+    reply::{self, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot, Window, WindowId, WriteKind},
     wire::Dialect,
@@ -137,31 +137,39 @@ impl Explainer {
             false => classified,
         };
         let (rule, kind) = self.basis(&classified);
-        let (action, refusal) = match (classified.effect, classified.action) {
+        let (action, stopped) = match (classified.effect, classified.action) {
             (Effect::Read, _) => ("pass", None),
             (Effect::Write, Action::Allow) => ("allow", None),
-            (Effect::Write, Action::Block) => ("block", self.refusal(&request, &classified, body)),
+            (Effect::Write, action) => (action.as_str(), self.stopped(&request, &classified, body)),
         };
-        let (refusal, reply) = refusal.unzip();
+        let (refusal, reply) = stopped.unwrap_or_default();
         let surface = self.policy.surface_name(classified.surface);
         Explanation { effect: classified.effect, action, rule, refusal, surface, kind, reply }
     }
 
-    fn refusal(
+    /// Why a write would be refused, if it would, and the answer, if it does not take a ledger of intents.
+    fn stopped(
         &self,
         request: &Request<'_>,
         classified: &Classified,
         body: &[u8],
-    ) -> Option<(&'static str, Reply)> {
+    ) -> Option<(Option<&'static str>, Option<Reply>)> {
         let latches = Latches::new();
         let circumstances = Circumstances { now: self.now, latches: &latches, peer_identity: &mut || None };
-        let Verdict::Refused(refusal, window) = self.policy.judge(request, classified, circumstances) else {
+        let Verdict::Stopped(stop, window) = self.policy.judge(request, classified, circumstances) else {
             return None;
+        };
+        let refusal = match stop {
+            Stop::Queued if body.len() > self.policy.intents().max_bytes => Refusal::IntentTooLarge,
+            Stop::Queued => return None,
+            Stop::Dropped => return Some((None, Some(reply::dropped(window)))),
+            Stop::Refused(refusal) => refusal,
         };
         let wait = RetryLedger::single().refuse(0, self.policy.retry(), self.now, window.ends_at, 0);
         let reply = RefusalReply::new(refusal, Some(window), self.policy.status_page());
         let dialect = Dialect::of(request, classified.protocol, body);
-        Some((refusal.code(), reply.to(dialect, self.policy.refused_calls(), wait.retry_after_s)))
+        let reply = reply.to(dialect, self.policy.refused_calls(), wait.retry_after_s);
+        Some((Some(refusal.code()), Some(reply)))
     }
 
     fn basis(&self, classified: &Classified) -> (Cow<'_, str>, Option<WriteKind>) {

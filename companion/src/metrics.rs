@@ -1,6 +1,9 @@
 //! What `/metrics` says, in the OpenMetrics text format. Its labels have few values, whatever enforcers report.
 
-use std::{sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -8,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{service::Service, windows::Phase};
+use crate::{clock, intents::Totals, service::Service, windows::Phase};
 
 /// Seconds.
 const REPORT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
@@ -29,6 +32,12 @@ struct ByOutcome {
     outcome: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByIntentState {
+    surface: String,
+    state: &'static str,
+}
+
 /// What the companion counts.
 pub struct Metrics {
     registry: Registry,
@@ -38,6 +47,12 @@ pub struct Metrics {
     epoch: Gauge,
     requests: Family<ByOutcome, Counter>,
     report_seconds: Histogram,
+    intents: Family<ByIntentState, Gauge>,
+    intent_bytes: Family<ByIntentState, Gauge>,
+    intent_age_seconds: Family<ByIntentState, Gauge<f64, AtomicU64>>,
+    intents_offered: Family<ByOutcome, Counter>,
+    intents_expired: Counter,
+    intents_purged: Counter,
     /// One scrape at a time: what is counted elsewhere is copied in first.
     scrape: Mutex<()>,
 }
@@ -66,6 +81,40 @@ impl Default for Metrics {
             Unit::Seconds,
             report_seconds.clone(),
         );
+        let intents = Family::default();
+        registry.register("intents", "Writes kept for later, by where they are", intents.clone());
+        let intent_bytes = Family::default();
+        registry.register_with_unit(
+            "intents",
+            "Heads and bodies of writes kept for later, as they are on disk",
+            Unit::Bytes,
+            intent_bytes.clone(),
+        );
+        let intent_age_seconds = Family::default();
+        registry.register_with_unit(
+            "intents_oldest_age",
+            "For how long the oldest write has been kept that is still to be sent",
+            Unit::Seconds,
+            intent_age_seconds.clone(),
+        );
+        let intents_offered = Family::default();
+        registry.register(
+            "intents_offered",
+            "Writes handed over to be kept: stored, repeated, or the code of a refusal",
+            intents_offered.clone(),
+        );
+        let intents_expired = Counter::default();
+        registry.register(
+            "intents_expired",
+            "Writes discarded because they were held for too long",
+            intents_expired.clone(),
+        );
+        let intents_purged = Counter::default();
+        registry.register(
+            "intents_purged",
+            "Writes forgotten because they had been over for long",
+            intents_purged.clone(),
+        );
         Self {
             registry,
             windows,
@@ -74,6 +123,12 @@ impl Default for Metrics {
             epoch,
             requests,
             report_seconds,
+            intents,
+            intent_bytes,
+            intent_age_seconds,
+            intents_offered,
+            intents_expired,
+            intents_purged,
             scrape: Mutex::default(),
         }
     }
@@ -85,8 +140,42 @@ impl Metrics {
         self.report_seconds.observe(time.as_secs_f64());
     }
 
-    /// All of it as text.
-    pub fn render(&self, service: &Service) -> String {
+    /// A write was handed over to be kept.
+    pub fn intent_offered(&self, surface: &str, outcome: &str) {
+        let labels = ByOutcome { surface: surface.to_owned(), outcome: outcome.to_owned() };
+        self.intents_offered.get_or_create_owned(&labels).inc();
+    }
+
+    /// Writes were discarded because they were held for too long.
+    pub fn intents_expired(&self, count: u64) {
+        self.intents_expired.inc_by(count);
+    }
+
+    /// Writes were forgotten.
+    pub fn intents_purged(&self, count: u64) {
+        self.intents_purged.inc_by(count);
+    }
+
+    fn take_in(&self, totals: &[Totals]) {
+        // What a surface has no more of is not among the totals.
+        for family in [&self.intents, &self.intent_bytes] {
+            family.clear();
+        }
+        self.intent_age_seconds.clear();
+        let now = clock::now();
+        for total in totals {
+            let labels = ByIntentState { surface: total.surface.clone(), state: total.state.as_str() };
+            self.intents.get_or_create(&labels).set(signed(total.count));
+            self.intent_bytes.get_or_create(&labels).set(signed(total.bytes));
+            if let Some(oldest) = total.oldest {
+                let age = Duration::from_millis(now.ms_since(oldest));
+                self.intent_age_seconds.get_or_create(&labels).set(age.as_secs_f64());
+            }
+        }
+    }
+
+    /// All of it as text; `totals` are of the ledger, if it could be asked.
+    pub fn render(&self, service: &Service, totals: Option<&[Totals]>) -> String {
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         let status = service.status();
         for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_over()) {
@@ -96,6 +185,9 @@ impl Metrics {
         let fleet = status.fleet;
         for (state, count) in [("live", fleet.live), ("lost", fleet.lost), ("rejecting", fleet.rejecting)] {
             self.enforcers.get_or_create(&ByState { state }).set(signed(count));
+        }
+        if let Some(totals) = totals {
+            self.take_in(totals);
         }
         self.in_flight.set(signed(fleet.in_flight));
         self.epoch.set(signed(status.epoch.0));

@@ -10,6 +10,7 @@ use crate::{
     auth::{TokenError, Tokens},
     config::Config,
     error::ServiceError,
+    intents::{Ledger, PostgresLedger, Seals, SqliteLedger},
     passes::{PassError, PassSigner},
     service::{Service, control},
     store::{Location, PostgresStore, SqliteStore, Store, StoreError},
@@ -63,26 +64,32 @@ pub struct Server {
 
 impl Server {
     /// Opens state and address.
-    pub async fn open(config: Config) -> Result<Self, ServeError> {
+    pub async fn open(config: Config, seals: Seals) -> Result<Self, ServeError> {
         let directory = config.state_directory();
         let tokens = Tokens::load(&config)?;
         let address = config.listen;
         // The address first: of two companions the second fails here, having touched nothing.
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-        let (store, shown): (Arc<dyn Store>, String) = match &config.store {
+        let path = |file: &Path| directory.join(file);
+        let (store, ledger, shown): (Arc<dyn Store>, Arc<dyn Ledger>, String) = match &config.store {
             Location::File(file) => {
-                let path = directory.join(file);
-                (Arc::new(SqliteStore::open(&path).await?), path.display().to_string())
+                let store = SqliteStore::open(&path(file)).await?;
+                let ledger = SqliteLedger::open(&store).await?;
+                (Arc::new(store), Arc::new(ledger), path(file).display().to_string())
             }
-            Location::Postgres(url) => (Arc::new(PostgresStore::open(url).await?), url.to_string()),
+            Location::Postgres(url) => {
+                let store = PostgresStore::open(url).await?;
+                let ledger = PostgresLedger::open(&store);
+                (Arc::new(store), Arc::new(ledger), url.to_string())
+            }
         };
         let signer = PassSigner::open(&directory.join(&config.passes.key_file), config.passes.max_lifetime)?;
         tracing::info!(store = shown, "state opened");
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
-        let service = Service::open(config, tokens, signer, Arc::clone(&store)).await?;
+        let service = Service::open(config, tokens, signer, Arc::clone(&store), ledger, seals).await?;
         Ok(Self { service, store, listener })
     }
 
@@ -111,6 +118,7 @@ impl Server {
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
         let others_keeper = tokio::spawn(Arc::clone(&service).keep_up());
+        let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -137,7 +145,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, others_keeper] {
+        for task in [controller, fleet_keeper, others_keeper, tidier] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

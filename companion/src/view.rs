@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     barrier::Barrier,
     event::Event,
+    intents::{IntentState, Totals},
     windows::{Ended, Phase, Quiesced},
 };
 
@@ -161,6 +162,45 @@ pub struct StatusView {
     pub windows: Vec<WindowView>,
     /// The enforcers, counted.
     pub fleet: FleetCounts,
+    /// The writes that are kept for later, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intents: Option<IntentsView>,
+}
+
+/// The writes that are kept for later, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IntentsView {
+    /// Waiting for their turn.
+    pub held: u64,
+    /// On their way to the origin.
+    pub replaying: u64,
+    /// Refused by the origin, or given up.
+    pub failed: u64,
+    /// Bytes of heads and bodies of all these, as they are on disk.
+    pub bytes: u64,
+    /// When the oldest was received that is still to be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub oldest: Option<Timestamp>,
+}
+
+impl IntentsView {
+    /// Adds up what all surfaces hold; nothing if all is over.
+    pub fn of(totals: &[Totals]) -> Option<Self> {
+        let mut view = Self::default();
+        for total in totals {
+            let count = match total.state {
+                IntentState::Held => &mut view.held,
+                IntentState::Replaying => &mut view.replaying,
+                IntentState::Failed => &mut view.failed,
+                IntentState::Done | IntentState::Discarded => continue,
+            };
+            *count += total.count;
+            view.bytes += total.bytes;
+            view.oldest = [view.oldest, total.oldest].into_iter().flatten().min();
+        }
+        (view != Self::default()).then_some(view)
+    }
 }
 
 /// Enforcers, counted.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use quiesce_policy::{
-    Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Timestamp, Verdict,
+    Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Stop, Timestamp, Verdict,
     reply::{self, BANNER_PATH, Reply},
     retry,
     snapshot::{Action, Effect, Window},
@@ -101,7 +101,7 @@ impl Asking<'_> {
         let outcome = match (classified.effect, classified.action) {
             (Effect::Read, _) => Outcome::Read,
             (Effect::Write, Action::Allow) => Outcome::Allowed,
-            (Effect::Write, Action::Block) => {
+            (Effect::Write, _) => {
                 return self.awaits(policy, classified).then_some(Admission::Awaited);
             }
         };
@@ -151,11 +151,20 @@ fn decide(asking: &Asking<'_>, counted: Counted<'_>, policy: &Policy, classified
             note(Outcome::Exempt);
             Admission::Passed
         }
-        Verdict::Observed(refusal) => {
-            note(Outcome::Observed(refusal));
+        Verdict::Observed(stop) => {
+            note(Outcome::Observed(stop));
             Admission::Passed
         }
-        Verdict::Refused(refusal, window) => Admission::Answered(refusing.answer(refusal, Some(window))),
+        Verdict::Stopped(Stop::Refused(refusal), window) => {
+            Admission::Answered(refusing.answer(refusal, Some(window)))
+        }
+        Verdict::Stopped(Stop::Queued, window) => {
+            Admission::Answered(refusing.answer(Refusal::IntentNotKept, Some(window)))
+        }
+        Verdict::Stopped(stop @ Stop::Dropped, window) => {
+            note(Outcome::Stopped(stop));
+            Admission::Answered(reply::dropped(window))
+        }
     }
 }
 
@@ -191,7 +200,11 @@ impl Refusing<'_> {
             Refusal::Starting => (refusal, STARTING_RETRY_S),
             other => (other, wait.retry_after_s),
         };
-        self.asking.plugin.counters.borrow_mut().note(self.classified.surface, Outcome::Refused(refusal));
+        self.asking
+            .plugin
+            .counters
+            .borrow_mut()
+            .note(self.classified.surface, Outcome::Stopped(Stop::Refused(refusal)));
         log::debug!("refused: {} on {}", refusal.code(), self.policy.surface_name(self.classified.surface));
         let dialect = Dialect::of(self.asking.request, self.classified.protocol, self.asking.body.bytes());
         let mut refusals = self.asking.plugin.refusals.borrow_mut();

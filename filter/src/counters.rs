@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap as HashMap;
 
-use quiesce_policy::{OTHER_SURFACE, Policy, Refusal, SurfaceIndex, sync::SurfaceCounters};
+use quiesce_policy::{OTHER_SURFACE, Policy, Refusal, Stop, SurfaceIndex, sync::SurfaceCounters};
 
 use crate::host::{self, Metric};
 
@@ -22,39 +22,49 @@ pub enum Outcome {
     Allowed,
     /// A write, passed during a window because its sender is exempt.
     Exempt,
-    /// Refused.
-    Refused(Refusal),
-    /// Passed, although it would be refused if verdicts were carried out.
-    Observed(Refusal),
+    /// Stopped.
+    Stopped(Stop),
+    /// Passed, although it would be stopped if verdicts were carried out.
+    Observed(Stop),
 }
 
-const PLAIN_OUTCOMES: usize = 4;
-const REFUSALS: usize = Refusal::ALL.len();
-const OUTCOMES: usize = PLAIN_OUTCOMES + 2 * REFUSALS;
+const PASSED: [&str; 4] = ["read", "admitted", "allowed", "exempt"];
+/// Kept for later, dropped, or refused, in this order.
+const STOPS: usize = 2 + Refusal::ALL.len();
+const OUTCOMES: usize = PASSED.len() + 2 * STOPS;
 
 impl Outcome {
     fn index(self) -> usize {
-        let refusal = |refusal| Refusal::ALL.iter().position(|one| *one == refusal).unwrap_or(0);
+        let index = |stop| match stop {
+            Stop::Queued => 0,
+            Stop::Dropped => 1,
+            Stop::Refused(refusal) => 2 + refusal as usize,
+        };
         match self {
             Self::Read => 0,
             Self::Admitted => 1,
             Self::Allowed => 2,
             Self::Exempt => 3,
-            Self::Refused(one) => PLAIN_OUTCOMES + refusal(one),
-            Self::Observed(one) => PLAIN_OUTCOMES + REFUSALS + refusal(one),
+            Self::Stopped(stop) => PASSED.len() + index(stop),
+            Self::Observed(stop) => PASSED.len() + STOPS + index(stop),
         }
     }
 
     fn label(index: usize) -> String {
-        let code = |at: usize| Refusal::ALL.get(at).map_or("", |refusal| refusal.code());
-        match index {
-            0 => "read".to_owned(),
-            1 => "admitted".to_owned(),
-            2 => "allowed".to_owned(),
-            3 => "exempt".to_owned(),
-            _ if index < PLAIN_OUTCOMES + REFUSALS => format!("refused.{}", code(index - PLAIN_OUTCOMES)),
-            _ => format!("observed.{}", code(index - PLAIN_OUTCOMES - REFUSALS)),
-        }
+        let Some(stop) = index.checked_sub(PASSED.len()) else {
+            return PASSED.get(index).copied().unwrap_or_default().to_owned();
+        };
+        let code = match stop % STOPS {
+            0 => Stop::Queued.code(),
+            1 => Stop::Dropped.code(),
+            refusal => Refusal::ALL.get(refusal - 2).map_or("", |refusal| refusal.code()),
+        };
+        let kind = match stop {
+            0 | 1 => "",
+            _ if stop < STOPS => "refused.",
+            _ => "observed.",
+        };
+        [kind, code].concat()
     }
 }
 

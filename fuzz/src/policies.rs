@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use quiesce_policy::{
     Policy,
-    snapshot::{BodyProtocol, Catalog, Effect, HeaderCondition, Rule, Snapshot, Surface, SurfaceName},
+    snapshot::{
+        Action, BodyProtocol, Catalog, Effect, HeaderCondition, Rule, Snapshot, Surface, SurfaceName,
+    },
 };
 use serde::Deserialize;
 
@@ -49,20 +51,20 @@ pub static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
 pub static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::compile(&SNAPSHOT).expect("sound surfaces"));
 
 /// A policy of rules that are written one a line, as `read POST /search/{index}`; nothing if there is a
-/// line that is none, or a rule that policy refuses. Effects are `read`, `write` and `allow`, and `*` is any
+/// line that is none, or a rule that policy refuses. Effects are `read`, `write`, `allow`, `queue` and `drop`, and `*` is any
 /// method.
 pub fn of_lines(lines: &[u8]) -> Option<Policy> {
     let rule = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let (effect, method, path) = (words.next()?, words.next()?, words.next()?);
         let methods: &[&str] = if method == "*" { &[] } else { &[method] };
+        let acted = |action| Rule { action: Some(action), ..Rule::new(methods, path, Effect::Write) };
         match effect {
             "read" => Some(Rule::new(methods, path, Effect::Read)),
             "write" => Some(Rule::new(methods, path, Effect::Write)),
-            "allow" => {
-                let action = Some(quiesce_policy::snapshot::Action::Allow);
-                Some(Rule { action, ..Rule::new(methods, path, Effect::Write) })
-            }
+            "allow" => Some(acted(Action::Allow)),
+            "queue" => Some(acted(Action::Queue)),
+            "drop" => Some(acted(Action::Drop)),
             _ => None,
         }
     };

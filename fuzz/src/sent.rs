@@ -9,10 +9,7 @@
 
 use std::fmt;
 
-use quiesce_policy::{
-    Basis, HeaderBlock, Policy, Request,
-    snapshot::{Action, Effect},
-};
+use quiesce_policy::{Basis, HeaderBlock, Policy, Request, snapshot::Effect};
 
 /// A request.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -109,7 +106,7 @@ pub fn outcome(policy: &Policy, headers: &HeaderBlock, body: &[u8]) -> Outcome {
         assert_eq!(classified.effect, Effect::Write, "until its body is seen, it writes");
         classified = policy.inspect(&request, classified, body);
     }
-    let passes = classified.effect == Effect::Read || classified.action == Action::Allow;
+    let passes = classified.effect == Effect::Read || !classified.action.stops();
     Outcome { passes, basis: classified.basis }
 }
 

@@ -2,8 +2,8 @@
 //! read is stopped.
 
 use quiesce_policy::{
-    Circumstances, HeaderBlock, Latches, Policy, Request, Timestamp, Verdict,
-    reply::{RefusalReply, banner},
+    Circumstances, HeaderBlock, Latches, Policy, Request, Stop, Timestamp, Verdict,
+    reply::{RefusalReply, banner, dropped},
     snapshot::Snapshot,
     wire::Dialect,
 };
@@ -76,7 +76,11 @@ fn check_answers(snapshot: &Snapshot, policy: &Policy) {
         let is_json = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).is_ok();
         assert!(is_json(&banner(policy, &request.host, now, &latches).body), "the banner is no JSON");
         let circumstances = Circumstances { now, latches: &latches, peer_identity: &mut || None };
-        if let Verdict::Refused(refusal, window) = policy.judge(&request, &classified, circumstances) {
+        let Verdict::Stopped(stop, window) = policy.judge(&request, &classified, circumstances) else {
+            continue;
+        };
+        assert!(is_json(&dropped(window).body), "the answer is no JSON");
+        if let Stop::Refused(refusal) = stop {
             let refusal = RefusalReply::new(refusal, Some(window), policy.status_page());
             for dialect in [Dialect::Http, Dialect::JsonRpc { id: Some(b"1"), mcp: true }] {
                 let reply = refusal.to(dialect, policy.refused_calls(), 1);

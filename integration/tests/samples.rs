@@ -250,7 +250,10 @@ fn every_refusal_is_in_the_table() {
     assert_eq!(codes, Refusal::ALL.map(Refusal::code));
     for (row, refusal) in rows.iter().zip(Refusal::ALL) {
         let statuses = [423_u16, 503].map(|code| refusal.status(code.try_into().unwrap()));
-        let shown = if statuses == [503, 503] { "503" } else { "423 or 503" };
+        let shown = match statuses {
+            [locked, unavailable] if locked == unavailable => locked.to_string(),
+            [locked, unavailable] => format!("{locked} or {unavailable}"),
+        };
         assert_eq!(row[1], shown, "{}", refusal.code());
     }
 }

@@ -32,8 +32,27 @@ pub const OUTCOME_HEADER: &str = "quiesce-outcome";
 /// The value of [`OUTCOME_HEADER`] for an intent that is on disk.
 pub const QUEUED: &str = "queued";
 
-/// The headers of an answer that reach the client.
-pub const RELAYED_HEADERS: [&str; 4] = ["content-type", "location", "retry-after", "cache-control"];
+/// The headers of an answer that reach the client, beside its status.
+pub const RELAYED_HEADERS: [&str; 6] =
+    ["content-type", "location", "retry-after", "cache-control", "link", "x-envoy-ratelimited"];
+
+/// The header of a request that is an intent on its way to the origin: its id. No enforcer keeps such a
+/// request a second time.
+pub const INTENT_HEADER: &[u8] = b"quiesce-intent";
+
+/// The headers that are kept of a write where nothing else is said.
+pub const DEFAULT_HEADERS: [&str; 10] = [
+    "accept",
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "x-request-id",
+    "user-agent",
+    "mcp-protocol-version",
+];
 
 /// Writes header block and body as they travel.
 pub fn write(head: &[u8], body: &[u8]) -> Vec<u8> {

@@ -43,7 +43,7 @@ pub use crate::{
     headers::{HeaderBlock, Headers, Pairs},
     host::Host,
     path::{Path, PlainPath},
-    policy::{Basis, Circumstances, Classified, Policy, Verdict},
+    policy::{Basis, Circumstances, Classified, Policy, Stop, Verdict},
     refusal::Refusal,
     request::{OVERRIDE_HEADERS, Request, Suspicion},
     rules::RuleIndex,

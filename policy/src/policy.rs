@@ -8,14 +8,18 @@ use crate::{
     error::SnapshotError,
     host::{Host, check_pattern},
     inspect::{called, reads_by_body, reads_by_headers},
+    intent::{INTENT_HEADER, QUEUED},
     pass::{PASS_HEADER, PassError, PassKeys},
     path::Path,
     refusal::Refusal,
     request::{Request, Suspicion},
     schedule::{Latches, Schedule},
-    snapshot::{Action, BodyProtocol, Effect, Epoch, Mode, RefusedCalls, RetryPolicy, Snapshot, Window},
+    snapshot::{
+        Action, BodyProtocol, Effect, Epoch, IntentPolicy, Mode, RefusedCalls, RetryPolicy, Snapshot, Window,
+    },
     surfaces::{RuleRef, Saying, SurfaceIndex, Surfaces},
     time::Timestamp,
+    wire::Dialect,
 };
 
 /// More windows than this at once are refused.
@@ -40,6 +44,7 @@ pub struct Policy {
     pass_keys: PassKeys,
     retry: RetryPolicy,
     refused_calls: RefusedCalls,
+    intents: IntentPolicy,
     status_page: Option<String>,
 }
 
@@ -90,10 +95,32 @@ pub enum Verdict<'p> {
     Open,
     /// A window would refuse it, but its sender is exempt.
     Exempt,
-    /// It would be refused, but verdicts are only observed.
-    Observed(Refusal),
+    /// A window would stop it, but verdicts are only observed.
+    Observed(Stop),
+    /// A window stops it.
+    Stopped(Stop, &'p Window),
+}
+
+/// What becomes of a write that does not reach the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
     /// It is refused.
-    Refused(Refusal, &'p Window),
+    Refused(Refusal),
+    /// It is kept for later, if it can be.
+    Queued,
+    /// It is dropped, and its sender told so.
+    Dropped,
+}
+
+impl Stop {
+    /// The stable code, as that of refusals.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Queued => QUEUED,
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// What policy needs to know beside the request.
@@ -128,6 +155,7 @@ impl Policy {
             pass_keys,
             retry: snapshot.retry,
             refused_calls: snapshot.refused_calls,
+            intents: snapshot.intents.clone(),
             status_page: snapshot.status_page.clone(),
         })
     }
@@ -161,6 +189,11 @@ impl Policy {
     /// In what form refused calls are answered.
     pub fn refused_calls(&self) -> RefusedCalls {
         self.refused_calls
+    }
+
+    /// What is kept of writes that are queued.
+    pub fn intents(&self) -> &IntentPolicy {
+        &self.intents
     }
 
     /// The page that tells people what is going on.
@@ -237,16 +270,16 @@ impl Policy {
     ) -> Verdict<'_> {
         let Circumstances { now, latches, peer_identity } = circumstances;
         let Some(window) = self.schedule.refusing(&request.host, now, latches) else { return Verdict::Open };
-        let refusal = match self.exemption(request, window, now, peer_identity) {
+        let stop = match self.exemption(request, window, now, peer_identity) {
             Exemption::Granted => return Verdict::Exempt,
-            Exemption::None => Refusal::ReadOnly,
-            Exemption::Rejected(PassError::Expired) => Refusal::PassExpired,
-            Exemption::Rejected(_) => Refusal::PassInvalid,
+            Exemption::None => stop(request, classified),
+            Exemption::Rejected(PassError::Expired) => Stop::Refused(Refusal::PassExpired),
+            Exemption::Rejected(_) => Stop::Refused(Refusal::PassInvalid),
         };
         if self.observes(classified.surface) {
-            return Verdict::Observed(refusal);
+            return Verdict::Observed(stop);
         }
-        Verdict::Refused(refusal, window)
+        Verdict::Stopped(stop, window)
     }
 
     fn exemption(
@@ -279,6 +312,22 @@ impl Policy {
             .and_then(|at| self.surfaces.get(at))
             .map_or(crate::OTHER_SURFACE, |surface| surface.name.as_str())
     }
+}
+
+/// What becomes of a write whose sender may not write now. Whoever speaks more than HTTP would take a 202 for
+/// the answer to a call, and an intent on its way to the origin must not become a second one.
+fn stop(request: &Request<'_>, classified: &Classified) -> Stop {
+    let accepted = match classified.action {
+        Action::Queue => Stop::Queued,
+        Action::Drop => Stop::Dropped,
+        Action::Block | Action::Allow => return Stop::Refused(Refusal::ReadOnly),
+    };
+    if request.headers.pairs().any(|(name, _)| name == INTENT_HEADER)
+        || Dialect::of(request, classified.protocol, &[]) != Dialect::Http
+    {
+        return Stop::Refused(Refusal::ReadOnly);
+    }
+    accepted
 }
 
 /// Whether a method changes nothing by its definition (RFC 9110 section 9.2.1; QUERY: RFC 10008).

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     headers::HeaderBlock,
     host::Host,
-    policy::Policy,
+    policy::{Policy, Stop},
     refusal::Refusal,
     schedule::{Latches, covers_host},
     snapshot::{RefusalStatus, Window, WindowId},
@@ -17,6 +17,9 @@ pub const BANNER_PATH: &[u8] = b"/.well-known/maintenance";
 
 /// How long caches may keep the banner; seconds.
 const BANNER_MAX_AGE_S: u32 = 5;
+
+/// How the last member of a refusal's body begins.
+const RETRY_AFTER_MEMBER: &str = ",\"retry_after_s\":";
 
 /// An answer to be sent instead of the origin's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +69,22 @@ struct Problem<'a> {
 impl RefusalReply {
     /// The answer for one reason. `window` is the one that refuses, if it is known.
     pub fn new(refusal: Refusal, window: Option<&Window>, status_page: Option<&str>) -> Self {
+        Self::with_detail(refusal, window, status_page, detail(window))
+    }
+
+    /// The same, in other words for people.
+    pub fn with_detail(
+        refusal: Refusal,
+        window: Option<&Window>,
+        status_page: Option<&str>,
+        detail: String,
+    ) -> Self {
         let status = refusal.status(window.map_or(RefusalStatus::Unavailable, |window| window.status));
         let problem = Problem {
             r#type: format!("urn:quiesce:problem:{}", refusal.code()),
             title: refusal.title(),
             status,
-            detail: detail(window),
+            detail,
             code: refusal.code(),
             window: window.map(|window| &window.id),
             reason: window.map(|window| window.reason.as_str()),
@@ -90,7 +103,7 @@ impl RefusalReply {
         headers.push((b"retry-after", b""));
         let mut body_start = String::from_utf8(to_json(&problem)).unwrap_or_default();
         body_start.pop();
-        body_start.push_str(",\"retry_after_s\":");
+        body_start.push_str(RETRY_AFTER_MEMBER);
         Self { status, headers: HeaderBlock::new(&headers), message: problem.detail, body_start }
     }
 
@@ -100,6 +113,14 @@ impl RefusalReply {
         headers.append_to_last(retry_after_s.to_string().as_bytes());
         let body = self.problem(retry_after_s).into_bytes();
         Reply { status: self.status, grpc_status: None, headers, body }
+    }
+
+    /// The answer to a client that need not come back with the same, because waiting changes nothing.
+    pub fn for_good(&self) -> Reply {
+        let pairs = self.headers.headers().pairs();
+        let headers: Vec<_> = pairs.filter(|(name, _)| *name != b"retry-after").collect();
+        let body = self.body_start.replace(RETRY_AFTER_MEMBER, "}").into_bytes();
+        Reply { status: self.status, grpc_status: None, headers: HeaderBlock::new(&headers), body }
     }
 
     /// The problem details.
@@ -124,6 +145,19 @@ fn detail(window: Option<&Window>) -> String {
         Some(None) => "Read-only until further notice. Nothing was written. Reads are served.".to_owned(),
         None => "Nothing was written. Reads are served.".to_owned(),
     }
+}
+
+/// The answer to a write that a window has dropped.
+pub fn dropped(window: &Window) -> Reply {
+    let body = format!(
+        "{{\"dropped\":true,\"code\":\"{}\",\"detail\":\"Writes are paused. This one is not kept, and will not \
+         be made up for.\",\"window\":\"{}\"}}",
+        Stop::Dropped.code(),
+        window.id
+    );
+    let headers =
+        HeaderBlock::new(&[(b"content-type", b"application/json"), (b"cache-control", b"no-store")]);
+    Reply { status: 202, grpc_status: None, headers, body: body.into_bytes() }
 }
 
 /// What the banner says.

@@ -16,7 +16,7 @@ use crate::{
     pattern::{Pattern, Rank},
     request::Request,
     router::Router,
-    snapshot::{Effect, Rule},
+    snapshot::{Action, Effect, Rule},
 };
 
 /// Which rule of its surface.
@@ -268,7 +268,8 @@ fn check(rule: &Rule) -> Result<(), (&'static str, String)> {
     if rule.effect == Effect::Read && rule.action.is_some() {
         return Err(("action", "reads always pass; remove `action`, or say `effect: write`".to_owned()));
     }
-    if rule.body.is_some() && !rule.stops() {
+    if rule.body.is_some() && (rule.effect, rule.action.unwrap_or_default()) != (Effect::Write, Action::Block)
+    {
         let problem = "its body may only show that a write is none; say `effect: write`, and no `action`";
         return Err(("body", problem.to_owned()));
     }

@@ -14,7 +14,7 @@ pub use self::surface::{
     Action, BodyProtocol, Catalog, Effect, HeaderCondition, ReadOnly, Rule, Surface, WriteKind,
 };
 
-use crate::{text_enum, time::Timestamp};
+use crate::{intent::DEFAULT_HEADERS, text_enum, time::Timestamp};
 
 /// The version of a snapshot. Later snapshots have larger versions; 0 is "none yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +115,9 @@ pub struct Snapshot {
     /// In what form refused calls of MCP and JSON-RPC are answered.
     #[serde(default)]
     pub refused_calls: RefusedCalls,
+    /// What is kept of the writes that rules queue.
+    #[serde(default)]
+    pub intents: IntentPolicy,
     /// The page that tells people what is going on; an absolute URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_page: Option<String>,
@@ -281,5 +284,22 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self { default_s: 10, spread_s: 10, cap_s: 3600, budget: 10 }
+    }
+}
+
+/// What is kept of the writes that rules queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntentPolicy {
+    /// A write with a longer body is refused; bytes.
+    pub max_bytes: usize,
+    /// The headers that are kept beside method, path and host; names in lower case.
+    pub headers: Vec<String>,
+}
+
+impl Default for IntentPolicy {
+    fn default() -> Self {
+        let headers = DEFAULT_HEADERS.iter().map(|&name| name.to_owned()).collect();
+        Self { max_bytes: 256 * 1024, headers }
     }
 }

@@ -104,7 +104,7 @@ impl Saying {
     }
 
     fn stops(self) -> bool {
-        (self.effect, self.action) == (Effect::Write, Action::Block)
+        self.effect == Effect::Write && self.action.stops()
     }
 }
 

@@ -84,7 +84,8 @@ pub enum EnforcerKind {
 pub struct SurfaceCounters {
     /// The surface's name, or `other` for requests that belong to none.
     pub surface: String,
-    /// Requests by outcome: `read`, `admitted`, `allowed`, `exempt`, `refused.<code>`, `observed.<code>`.
+    /// Requests by outcome: `read`, `admitted`, `allowed`, `exempt`, `queued`, `dropped`, `refused.<code>`,
+    /// `observed.<code>`.
     pub outcomes: BTreeMap<String, u64>,
 }
 

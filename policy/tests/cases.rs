@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use quiesce_policy::{
-    Circumstances, HeaderBlock, Latches, Policy, Request, Timestamp, Verdict,
+    Circumstances, HeaderBlock, Latches, Policy, Request, Stop, Timestamp, Verdict,
     reply::{self, BANNER_PATH, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
@@ -98,10 +98,14 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
     match policy.judge(&request, &classified, circumstances) {
         Verdict::Open => serde_json::json!({ "verdict": "pass", "effect": "write" }),
         Verdict::Exempt => serde_json::json!({ "verdict": "pass", "effect": "write", "exempt": true }),
-        Verdict::Observed(refusal) => {
-            serde_json::json!({ "verdict": "pass", "effect": "write", "observed": refusal.code() })
+        Verdict::Observed(stop) => {
+            serde_json::json!({ "verdict": "pass", "effect": "write", "observed": stop.code() })
         }
-        Verdict::Refused(refusal, window) => {
+        Verdict::Stopped(Stop::Queued, window) => {
+            serde_json::json!({ "verdict": "queue", "window": window.id })
+        }
+        Verdict::Stopped(Stop::Dropped, window) => answered("drop", &reply::dropped(window)),
+        Verdict::Stopped(Stop::Refused(refusal), window) => {
             let wait = RetryLedger::default().refuse(1, policy.retry(), case.clock, window.ends_at, 7);
             let reply = RefusalReply::new(refusal, Some(window), policy.status_page());
             let dialect = Dialect::of(&request, classified.protocol, body);

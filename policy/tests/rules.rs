@@ -25,6 +25,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         Just((Effect::Read, None)),
         Just((Effect::Write, None)),
         Just((Effect::Write, Some(Action::Allow))),
+        Just((Effect::Write, Some(Action::Queue))),
     ];
     (methods, path, header, saying).prop_map(|(methods, path, header, (effect, action))| Rule {
         methods,
@@ -86,7 +87,7 @@ fn rank(pattern: &str) -> Vec<u8> {
 }
 
 fn stops(rule: &Rule) -> bool {
-    (rule.effect, rule.action.unwrap_or_default()) == (Effect::Write, Action::Block)
+    rule.effect == Effect::Write && rule.action != Some(Action::Allow)
 }
 
 /// Whether the rule speaks of the request; what stops is compared generously.

@@ -31,5 +31,9 @@ pub async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str,
     responses((status = 200, body = str)), security(("token" = ["viewer"])))]
 pub async fn metrics(State(service): State<Arc<Service>>) -> ([(HeaderName, HeaderValue); 1], String) {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], service.metrics.render(&service))
+    let totals = service.intent_totals().await;
+    if let Err(error) = &totals {
+        tracing::error!(%error, "the intents could not be counted");
+    }
+    ([(CONTENT_TYPE, kind)], service.metrics.render(&service, totals.as_deref().ok()))
 }

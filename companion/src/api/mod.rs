@@ -3,6 +3,7 @@
 mod fleet;
 mod guard;
 mod health;
+mod intents;
 mod problem;
 mod surfaces;
 mod windows;
@@ -28,6 +29,8 @@ use crate::{auth::Role, service::Service};
 
 /// A report is no larger than this; its counters make most of it.
 const SYNC_BODY_BYTES: usize = 1024 * 1024;
+/// The headers of a write to be kept are no larger than this; Envoy itself takes 60 KiB.
+const INTENT_HEAD_BYTES: usize = 64 * 1024;
 /// Any other request is no larger than this.
 const BODY_BYTES: usize = 64 * 1024;
 
@@ -88,9 +91,13 @@ pub fn router(service: Arc<Service>) -> Router {
     let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(crate::sync::sync))
         .routes(routes!(surfaces::seen))
+        .routes(routes!(intents::receipt))
         .split_for_parts();
+    let (intake, intake_doc) =
+        OpenApiRouter::<Arc<Service>>::new().routes(routes!(intents::keep)).split_for_parts();
+    let intent_bytes = service.config.intents.max_bytes.saturating_add(INTENT_HEAD_BYTES);
     let mut document = open_doc;
-    for part in [viewer_doc, operator_doc, sync_doc] {
+    for part in [viewer_doc, operator_doc, sync_doc, intake_doc] {
         document.merge(part);
     }
     let needs = |role| {
@@ -101,6 +108,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(operator.route_layer(needs(Role::Operator)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(sync.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(SYNC_BODY_BYTES)))
+        .merge(intake.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(intent_bytes)))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(Extension(Arc::new(document)))

@@ -163,7 +163,8 @@ pub async fn extend(
     responses((status = 200, body = StatusView)), security(("token" = ["viewer"])),
 )]
 pub async fn status(State(service): Shared) -> Json<StatusView> {
-    Json(service.status())
+    let intents = service.intents_view().await;
+    Json(StatusView { intents, ..service.status() })
 }
 
 /// What events are narrowed by.

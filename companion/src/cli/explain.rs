@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use quiesce_policy::snapshot::Effect;
+use quiesce_policy::snapshot::{Action, Effect};
 
 use super::{
     Context,
@@ -113,13 +113,15 @@ fn show(context: &Context, explanation: &Explanation<'_>) {
     line(format!("{style}{effect}{style:#}{kind}, surface {}", explanation.surface));
     line(format!("  because of  {}", explanation.rule));
     match &explanation.reply {
-        None => line(format!("  while frozen  {}", explanation.action)),
+        None => {
+            line(format!("  while frozen  {}", explanation.action));
+            if explanation.action == Action::Queue.as_str() {
+                line(format!("{DIM}  HTTP 202 with a receipt, once the companion has it on disk{DIM:#}"));
+            }
+        }
         Some(reply) => {
-            line(format!(
-                "  while frozen  {}, {}",
-                explanation.action,
-                explanation.refusal.unwrap_or_default()
-            ));
+            let refusal = explanation.refusal.map(|code| format!(", {code}")).unwrap_or_default();
+            line(format!("  while frozen  {}{refusal}", explanation.action));
             line(format!("{DIM}  HTTP {}", reply.status));
             for (name, value) in reply.headers.headers().pairs() {
                 line(format!("  {}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)));

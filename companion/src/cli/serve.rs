@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::error::{CliError, ErrorKind};
 use crate::{
     config::{Config, LogFormat},
+    intents::Seals,
     server::{ServeError, Server},
     signals::Signals,
     store::{Location, StoreError},
@@ -52,7 +53,8 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     config.check(args.config.as_deref().unwrap_or(Path::new("command line")))?;
     log_to_stderr(config.log_format);
     let mut signals = Signals::listen().map_err(CliError::internal)?;
-    let server = Server::open(config).await?;
+    let seals = Seals::from_env().map_err(|error| CliError::new(ErrorKind::BadInput, error.to_string()))?;
+    let server = Server::open(config, seals).await?;
     if let Some(path) = &args.address_file {
         server.write_address(path)?;
     }

@@ -2,6 +2,8 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use quiesce_policy::time::Timestamp;
+
 use super::{
     Context,
     error::CliError,
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     barrier::{EnforcerState, Verdict},
     signals::Signals,
-    view::{StatusView, WindowView},
+    view::{IntentsView, StatusView, WindowView},
     windows::Phase,
 };
 
@@ -73,12 +75,29 @@ fn show(printer: Printer, status: &StatusView) {
         line.push_str(&format!(", {} on epoch {}", fleet.up_to_date, status.epoch));
     }
     printer.line(line);
+    if let Some(intents) = status.intents {
+        printer.line(intents_line(&intents, status.now));
+    }
     if fleet.rejecting > 0 {
         printer.line(format!(
             "{BAD}{} cannot use the snapshot{BAD:#}: `quiesce fleet` says why",
             fleet.rejecting
         ));
     }
+}
+
+fn intents_line(intents: &IntentsView, now: Timestamp) -> String {
+    let mut line = format!("intents: {} held", intents.held);
+    if intents.replaying > 0 {
+        line.push_str(&format!(", {} replaying", intents.replaying));
+    }
+    if intents.failed > 0 {
+        line.push_str(&format!(", {BAD}{} failed{BAD:#}", intents.failed));
+    }
+    if let Some(oldest) = intents.oldest {
+        line.push_str(&format!(", the oldest from {} ({})", at(oldest), relative(oldest, now)));
+    }
+    line
 }
 
 fn show_window(printer: Printer, window: &WindowView, status: &StatusView) {

@@ -99,8 +99,10 @@ fn row(seen: &SeenView) -> [String; 5] {
     if let Some(kind) = seen.kind {
         effect.push_str(&format!(" ({})", kind.as_str()));
     }
-    if seen.action == Action::Allow.as_str() {
-        effect.push_str(", allowed");
+    for (action, said) in [(Action::Allow, "allowed"), (Action::Queue, "queued"), (Action::Drop, "dropped")] {
+        if seen.action == action.as_str() {
+            effect.push_str(&format!(", {said}"));
+        }
     }
     let path = seen.path.as_deref().unwrap_or("*");
     let called = seen.call.iter().map(|call| format!("  {call}"));

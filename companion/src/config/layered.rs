@@ -22,7 +22,7 @@ macro_rules! layered {
 
         #[derive(Clone, Debug, Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        struct $partial {
+        pub(super) struct $partial {
             $($required: Option<$rtype>,)*
             $($nullable: Option<$ntype>,)*
             $($nested: Option<$spartial>,)*
@@ -31,7 +31,7 @@ macro_rules! layered {
         impl $partial {
             /// Takes from `self` what it says, and the rest from `below`; names the field that
             /// neither says.
-            fn over(self, below: Self) -> Result<$name, &'static str> {
+            pub(super) fn over(self, below: Self) -> Result<$name, &'static str> {
                 Ok($name {
                     $($required: self.$required.or(below.$required).ok_or(stringify!($required))?,)*
                     $($nullable: self.$nullable.or(below.$nullable),)*

@@ -1,6 +1,7 @@
 //! Configuration: strict YAML, read by the same code at start-up and in `quiesce config check`.
 
 mod duration;
+mod intents;
 mod layered;
 mod places;
 mod validate;
@@ -15,8 +16,12 @@ use quiesce_policy::snapshot::{
 };
 use serde::Deserialize;
 
-use self::layered::layered;
-pub use self::{duration::Period, validate::Summary};
+pub use self::{
+    duration::Period,
+    intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
+    validate::Summary,
+};
+use self::{intents::PartialIntents, layered::layered};
 use crate::{
     auth::Role,
     catalog::{CatalogError, Catalogs},
@@ -64,6 +69,8 @@ layered! {
             passes: Passes / PartialPasses,
             /// What windows may be like.
             windows: Windows / PartialWindows,
+            /// What is kept of writes for later, and how much.
+            intents: Intents / PartialIntents,
         }
     }
 }

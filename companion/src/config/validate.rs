@@ -62,6 +62,7 @@ pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
         retry: config.retry,
         refused_calls: config.refused_calls,
+        intents: config.intents.policy(),
         status_page: config.status_page.clone(),
     }
 }
@@ -118,6 +119,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
             format!("`{page}` is no absolute URL; write it like https://status.example.com/"),
         );
     }
+    super::intents::problems(&config.intents, &config.surfaces, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {
         Err(error) => wrong("catalogs", error.to_string()),

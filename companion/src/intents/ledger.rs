@@ -26,7 +26,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`IntentRecord::stops_line`] comes before it. They are `replaying` from now on, one attempt more
     /// is counted, and nobody else gets them before the claim's lease ends.
     ///
-    /// One that is `replaying` under a lease that has ended is taken in the same way: its companion died.
+    /// One that is `replaying` under a lease that has ended is taken in the same way: its companion died. It keeps
+    /// its turn, even if an earlier one of its line was held again meanwhile: no line has two on their way.
     fn claim(&self, claim: Claim) -> Pending<'_, Vec<IntentRecord>>;
 
     /// Says what became of a claimed intent; nothing happens if `owner` does not hold it any more. With

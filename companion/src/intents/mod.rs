@@ -1,8 +1,15 @@
 //! Intents: writes accepted while frozen, kept on disk, and replayed after the thaw.
 
 mod counts;
+mod intake;
+mod key;
 mod ledger;
+mod line;
+mod postgres;
+mod receipt;
+mod seal;
 mod sqlite;
+mod storing;
 
 use std::fmt;
 
@@ -13,7 +20,14 @@ use utoipa::ToSchema;
 pub use self::ledger::{
     Accepted, Claim, Conclusion, Decision, Ledger, LedgerLimits, Page, Payload, Selection, Totals,
 };
-pub use self::sqlite::SqliteLedger;
+pub use self::{
+    intake::{Declined, Intake, Offer, Prepared},
+    line::LinePattern,
+    postgres::PostgresLedger,
+    receipt::Receipt,
+    seal::{KEY_VARIABLE, SealError, Seals},
+    sqlite::SqliteLedger,
+};
 
 /// Identifies one intent for ever: a ULID, so that later ones sort behind earlier ones of one companion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -21,6 +35,11 @@ pub use self::sqlite::SqliteLedger;
 pub struct IntentId(String);
 
 impl IntentId {
+    /// One that nobody else has, and nobody guesses.
+    pub fn generate() -> Self {
+        Self(ulid::Ulid::generate().to_string().to_lowercase())
+    }
+
     /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0

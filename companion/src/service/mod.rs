@@ -4,6 +4,7 @@
 mod change;
 mod control;
 mod desk;
+mod intents;
 mod query;
 mod registry;
 mod shared;
@@ -21,7 +22,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
 use self::desk::Desk;
-pub use self::{control::control, registry::PollGuard};
+pub use self::{
+    control::control,
+    intents::{Kept, Turned},
+    registry::PollGuard,
+};
 use crate::{
     auth::Tokens,
     barrier::{self, Barrier, Question},
@@ -30,6 +35,7 @@ use crate::{
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
+    intents::{Intake, Ledger, Seals},
     metrics::Metrics,
     passes::PassSigner,
     rule_text::RuleTexts,
@@ -50,6 +56,8 @@ pub struct Service {
     store: Arc<dyn Store>,
     /// What others do who share the store.
     others: Option<Others>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    intake: Intake,
     signer: PassSigner,
     /// The rules of each surface, for people.
     rule_texts: Vec<RuleTexts>,
@@ -110,6 +118,8 @@ impl Service {
         tokens: Tokens,
         signer: PassSigner,
         store: Arc<dyn Store>,
+        ledger: Arc<dyn Ledger>,
+        seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
         let (mut snapshot, catalogs) =
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
@@ -130,6 +140,7 @@ impl Service {
             Fleet::restore(loaded.fleet, Instant::now())
         };
         let configured = serde_json::to_string(&snapshot)?;
+        let intake = Intake::new(&config, seals);
         let service = Arc::new(Self {
             config,
             own_digest: digest.clone(),
@@ -138,6 +149,8 @@ impl Service {
             metrics: Metrics::default(),
             store,
             others,
+            ledger,
+            intake,
             signer,
             rule_texts,
             rules_since: OnceLock::new(),

@@ -113,6 +113,7 @@ impl Service {
             mode: self.configured().snapshot.mode,
             windows,
             fleet: self.fleet_counts(),
+            intents: None,
         }
     }
 

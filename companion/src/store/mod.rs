@@ -5,7 +5,7 @@ mod location;
 mod lock;
 mod others;
 mod postgres;
-mod rows;
+pub(crate) mod rows;
 mod sqlite;
 
 use std::{collections::BTreeMap, path::PathBuf, pin::Pin};

@@ -8,7 +8,7 @@ use std::{
 
 use quiesce_policy::snapshot::{Epoch, WindowId};
 use sqlx::{
-    Row as _, SqliteConnection, SqlitePool,
+    Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
@@ -36,12 +36,17 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, creating it and its directory where they are missing.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, SqliteConnectOptions::new()).await
+    }
+
+    /// The same, with more options.
+    pub(crate) async fn open_with(path: &Path, options: SqliteConnectOptions) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|source| StoreError::File { path: directory.to_owned(), source })?;
         }
         let lock = StoreLock::acquire(path)?;
-        let options = SqliteConnectOptions::new()
+        let options = options
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -54,6 +59,14 @@ impl SqliteStore {
             .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Some failures, such as a full disk, end a transaction by themselves; sqlx takes it
+                    // for going on and begins no other. A ping, because a rollback may be under way.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options.clone())
             .await?;
         sqlx::migrate!("./migrations/sqlite").run(&writer).await?;

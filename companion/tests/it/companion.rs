@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use quiesce::{
     config::Config,
     event::Event,
+    intents::Seals,
     server::{ServeError, Server},
     view::{BarrierView, EventList, FleetView, StatusView, WindowView},
 };
@@ -52,10 +53,19 @@ impl Companion {
     }
 
     pub async fn try_start_in(dir: &Path, yaml: &str) -> Result<Self, ServeError> {
+        Self::open(dir, yaml, Seals::default()).await
+    }
+
+    /// Starts one that seals what it keeps.
+    pub async fn start_sealed(dir: &Path, yaml: &str, seals: Seals) -> Self {
+        Self::open(dir, yaml, seals).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn open(dir: &Path, yaml: &str, seals: Seals) -> Result<Self, ServeError> {
         let mut config = Config::from_yaml(yaml, "test.yaml").unwrap();
         config.listen = "127.0.0.1:0".parse().unwrap();
         config.state_dir = Some(dir.to_owned());
-        let server = Server::open(config).await?;
+        let server = Server::open(config, seals).await?;
         let url = format!("http://{}", server.address()?);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async {

@@ -14,12 +14,13 @@ use quiesce::{
     error::ServiceError,
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
+    intents::{Offer, Seals, SqliteLedger},
     passes::PassSigner,
-    service::{Service, control},
+    service::{Kept, Service, control},
     store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow, Turn},
     view::NewWindow,
 };
-use quiesce_policy::snapshot::WindowId;
+use quiesce_policy::{HeaderBlock, Refusal, intent, snapshot::WindowId};
 
 use crate::companion::eventually;
 
@@ -84,11 +85,12 @@ impl Store for Failing {
 async fn service(dir: &Path) -> (Arc<Service>, Arc<Failing>) {
     let config = Config::built_in().unwrap();
     let inner = SqliteStore::open(&dir.join("quiesce.db")).await.unwrap();
+    let ledger = Arc::new(SqliteLedger::open(&inner).await.unwrap());
     let store = Arc::new(Failing { inner, next: AtomicU8::new(WORK) });
     let signer = PassSigner::open(&dir.join("key"), config.passes.max_lifetime).unwrap();
     let tokens = Tokens::load(&config).unwrap();
     let as_store: Arc<dyn Store> = store.clone();
-    (Service::open(config, tokens, signer, as_store).await.unwrap(), store)
+    (Service::open(config, tokens, signer, as_store, ledger, Seals::default()).await.unwrap(), store)
 }
 
 fn ann() -> Caller {
@@ -114,6 +116,24 @@ async fn what_did_not_reach_the_disk_is_not_published() {
     service.thaw(ann(), window.id).await.unwrap();
     service.begin_shutdown();
     controller.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_did_not_reach_the_disk_is_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (service, store) = service(dir.path()).await;
+    let head = HeaderBlock::new(&[(b":method", b"POST"), (b":path", b"/orders"), (b":authority", b"shop")]);
+    let bytes = intent::write(head.as_bytes(), b"tea");
+    let offer = Offer { surface: "other", window: "w1", enforcer: "edge-1", bytes: &bytes };
+    assert!(matches!(service.keep(offer).await.unwrap(), Kept::Queued(_)));
+    store.close().await.unwrap();
+    match service.keep(offer).await.unwrap() {
+        Kept::Refused(turned) => {
+            assert_eq!(turned.refusal, Refusal::IntentNotKept);
+            assert!(turned.retry_after_s.is_some());
+        }
+        Kept::Queued(receipt) => panic!("{receipt:?}"),
+    }
 }
 
 #[tokio::test]

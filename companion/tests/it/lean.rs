@@ -319,6 +319,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         1 => Just((Effect::Read, None)),
         3 => Just((Effect::Write, None)),
         1 => Just((Effect::Write, Some(Action::Allow))),
+        1 => Just((Effect::Write, Some(Action::Queue))),
+        1 => Just((Effect::Write, Some(Action::Drop))),
     ];
     (methods, path, header, query, saying).prop_map(|(methods, path, header, query, (effect, action))| Rule {
         methods,

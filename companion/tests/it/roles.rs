@@ -51,11 +51,13 @@ GET /readyz anybody
 GET /v1/events viewer
 GET /v1/fleet viewer
 GET /v1/openapi.json viewer
+GET /v1/receipts/{id} sync
 GET /v1/status viewer
 GET /v1/surfaces viewer
 GET /v1/windows viewer
 GET /v1/windows/{id} viewer
 GET /v1/windows/{id}/barrier viewer
+POST /v1/intents sync
 POST /v1/passes operator
 POST /v1/seen sync
 POST /v1/sync sync

@@ -117,9 +117,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it refuses, while frozen, what it speaks of.
+    /// Whether it stops, while frozen, what it speaks of.
     pub fn stops(&self) -> bool {
-        self.effect == Effect::Write && self.action.unwrap_or_default() == Action::Block
+        self.effect == Effect::Write && self.action.unwrap_or_default().stops()
     }
 
     /// A rule that asks for nothing but methods (none means all) and path.
@@ -197,7 +197,18 @@ text_enum! {
         /// It is refused.
         #[default]
         Block = "block",
+        /// It is kept, acknowledged, and sent to the origin once the window is over.
+        Queue = "queue",
+        /// It is acknowledged and never reaches the origin.
+        Drop = "drop",
         /// It passes, and the barrier does not wait for it.
         Allow = "allow",
+    }
+}
+
+impl Action {
+    /// Whether the write does not reach the origin while a window is in force.
+    pub fn stops(self) -> bool {
+        self != Self::Allow
     }
 }

@@ -276,3 +276,6 @@ impl Ledger for SqliteLedger {
         Box::pin(self.change(Purge { before, limit }))
     }
 }
+
+#[cfg(test)]
+mod tests;
