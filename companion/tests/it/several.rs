@@ -160,7 +160,7 @@ async fn when_the_controller_is_killed_in_a_freeze_the_other_proves_it() {
     assert!(!logs.contains(PASSWORD), "{logs}");
     let wrong = database.url.replace(PASSWORD, "another-secret");
     let refused = run(&mut command(&["serve", "--listen", "127.0.0.1:0", "--store", &wrong])).await;
-    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert_eq!(refused.code, Some(7), "{}", refused.stderr);
     assert!(refused.stderr.contains("password authentication failed"), "{}", refused.stderr);
     assert!(!refused.stderr.contains("another-secret"), "{}", refused.stderr);
 }
@@ -213,7 +213,8 @@ async fn the_configuration_of_the_last_one_started_is_in_force_everywhere() {
     let mut enforcer = Enforcer::new(&one.url, "edge-1", "1");
     enforcer.obey().await;
     let other = Companion::start_in(dir.path(), &format!("{yaml}mode: observe\n")).await;
-    let snapshot = eventually("it is published at the first", async || enforcer.report().await.snapshot).await;
+    let snapshot =
+        eventually("it is published at the first", async || enforcer.report().await.snapshot).await;
     assert_eq!((snapshot.mode, snapshot.version), (Mode::Observe, other.status().await.epoch));
     let window = one.freeze().await;
     assert_eq!(one.window(&window).await.barrier.unwrap().verdict, Verdict::Unproven);
