@@ -17,6 +17,7 @@ mod run;
 mod schedule;
 mod serve;
 mod status;
+mod store;
 mod surfaces;
 mod thaw;
 mod token;
@@ -93,6 +94,9 @@ enum Command {
     /// Make tokens for the companion's API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Move the companion's state to another database.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Check a configuration of the companion.
     #[command(subcommand)]
     Config(config::Command),
@@ -151,6 +155,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Catalog(command) => catalog::run(context, command),
             Command::Pass(command) => pass::run(context, command).await,
             Command::Token(command) => token::run(context, command),
+            Command::Store(command) => store::run(context, command).await,
             Command::Config(command) => config::run(context, command),
             Command::Envoy(command) => envoy::run(context, command),
             Command::Completions(args) => completions::run(args, Cli::command()),

@@ -11,6 +11,7 @@ mod seal;
 mod sqlite;
 mod storing;
 
+pub(crate) use self::postgres::{key_id, line_id};
 use std::fmt;
 
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};

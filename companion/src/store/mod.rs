@@ -1,6 +1,7 @@
 //! Where the companion's state lives: one trait, for the embedded database of one companion and for a PostgreSQL that
 //! several share.
 
+mod copy;
 mod location;
 mod lock;
 mod others;
@@ -16,6 +17,7 @@ use quiesce_policy::time::Timestamp;
 use sqlx::{Postgres, Transaction};
 
 pub use self::{
+    copy::{Copied, copy},
     location::{Location, LocationError, PostgresUrl},
     others::{News, Others},
     postgres::PostgresStore,
@@ -189,6 +191,18 @@ pub enum StoreError {
         url: String,
         /// Why.
         source: sqlx::Error,
+    },
+    /// There is nothing to copy from.
+    #[error("there is no store at {path}")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// What is copied to has state of its own.
+    #[error("{url} is not empty: it has been in use by a companion, or was copied to already")]
+    NotEmpty {
+        /// Where it is, without the password.
+        url: String,
     },
     /// A turn was used that another kind of store gave.
     #[error("the turn is not one of this store")]

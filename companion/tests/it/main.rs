@@ -28,5 +28,6 @@ mod postgres;
 mod roles;
 mod several;
 mod store_contract;
+mod store_copy;
 mod surfaces;
 mod sync;

@@ -53,8 +53,7 @@ impl Change for Accept {
 
 impl Accept {
     fn key_id(&self) -> [u8; 32] {
-        let intent = &self.intent;
-        digest([intent.surface.as_str(), intent.tenant.as_str(), intent.key.as_str()])
+        key_id(&self.intent.surface, &self.intent.tenant, &self.intent.key)
     }
 
     /// Its place, unless its key is there already or its surface is full.
@@ -326,6 +325,11 @@ impl Change for Purge {
             Ok(unsigned(purged))
         })
     }
+}
+
+/// Names a key where it holds.
+pub(crate) fn key_id(surface: &str, tenant: &str, key: &str) -> [u8; 32] {
+    digest([surface, tenant, key])
 }
 
 /// Names a line.

@@ -4,6 +4,7 @@ mod changes;
 mod rows;
 mod writer;
 
+pub(crate) use self::changes::{key_id, line_id};
 use quiesce_policy::time::Timestamp;
 use sqlx::{PgPool, Row as _};
 use tokio::sync::{mpsc, oneshot};

@@ -45,8 +45,7 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Connects, brings the schema up to date, and begins to follow what others do.
     pub async fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
-        let pool = connect::pool(url).await?;
-        sqlx::migrate!("./migrations/postgres").run(&pool).await?;
+        let pool = Self::prepare(url).await?;
         let name = ulid::Ulid::generate().to_string().to_lowercase();
         let (news, follow_news) = watch::channel(News::default());
         let (controls, follow_controls) = watch::channel(false);
@@ -58,6 +57,13 @@ impl PostgresStore {
             others: Others { news: follow_news, controls: follow_controls },
             tasks: Mutex::new(vec![listener, controller]),
         })
+    }
+
+    /// Connects, and brings the schema up to date.
+    pub(super) async fn prepare(url: &PostgresUrl) -> Result<PgPool, StoreError> {
+        let pool = connect::pool(url).await?;
+        sqlx::migrate!("./migrations/postgres").run(&pool).await?;
+        Ok(pool)
     }
 
     /// Its connections.
