@@ -92,8 +92,11 @@ async fn a_write_in_flight_anywhere_keeps_the_barrier_everywhere() {
     for companion in [&one, &other] {
         companion.watch(&window, |window| window.phase == Phase::Quiesced).await;
     }
-    let fleet = other.fleet().await.enforcers;
-    assert_eq!((fleet.len(), fleet[0].in_flight), (1, 0), "one process, whoever it talks to");
+    eventually("one process, whoever it talks to", async || {
+        let fleet = other.fleet().await.enforcers;
+        (fleet.len() == 1 && fleet[0].in_flight == 0).then_some(())
+    })
+    .await;
     one.stop().await;
     other.stop().await;
 }
