@@ -2,5 +2,6 @@
 
 pub mod contract;
 mod embedded;
+pub mod kit;
 pub mod model;
 mod on_postgres;

@@ -9,7 +9,7 @@ use quiesce::intents::{
 };
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
-use super::contract::{START, answer, intent, silence};
+use super::kit::{START, answer, intent, silence};
 
 const LIMITS: LedgerLimits = LedgerLimits { count: 6, bytes: 45 };
 const LEASE_MS: u64 = 20;
