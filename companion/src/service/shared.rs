@@ -16,7 +16,7 @@ const LARGE_FLEET: usize = 200;
 
 impl Service {
     /// Whether this companion is the one that sees to what happens by itself.
-    pub(super) fn controls(&self) -> bool {
+    pub fn controls(&self) -> bool {
         self.others.as_ref().is_none_or(|others| *others.controls.borrow())
     }
 
