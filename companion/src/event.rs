@@ -95,6 +95,11 @@ impl EventKind {
         }
     }
 
+    /// Whether all companions have to know of it because it pauses or resumes the backfill.
+    pub fn holds_or_frees_backfill(self) -> bool {
+        matches!(self, Self::BackfillPaused | Self::BackfillResumed)
+    }
+
     /// Reads what [`Self::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         use EventKind as K;

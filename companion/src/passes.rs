@@ -62,6 +62,12 @@ pub enum PassError {
         /// What is allowed.
         longest: Period,
     },
+    /// Enforcers do not know the key.
+    #[error(
+        "the signing key of this companion is not the one in force: give all companions on a database the same \
+         `passes.key_file`, and start this one again"
+    )]
+    ForeignKey,
     /// The subject is none.
     #[error("subject: {0}")]
     Subject(String),

@@ -11,10 +11,10 @@ use crate::{
     backfill::replay,
     config::Config,
     error::ServiceError,
-    intents::{Seals, SqliteLedger},
+    intents::{Ledger, PostgresLedger, Seals, SqliteLedger},
     passes::{PassError, PassSigner},
     service::{Service, control},
-    store::{SqliteStore, Store, StoreError},
+    store::{Location, PostgresStore, SqliteStore, Store, StoreError},
 };
 
 /// Requests under way have this long to end when the companion goes down.
@@ -72,12 +72,21 @@ impl Server {
         // The address first: of two companions the second fails here, having touched nothing.
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-        let path = directory.join(&config.store);
-        let store = SqliteStore::open(&path).await?;
-        let ledger = Arc::new(SqliteLedger::open(&store).await?);
-        let store: Arc<dyn Store> = Arc::new(store);
+        let path = |file: &Path| directory.join(file);
+        let (store, ledger, shown): (Arc<dyn Store>, Arc<dyn Ledger>, String) = match &config.store {
+            Location::File(file) => {
+                let store = SqliteStore::open(&path(file)).await?;
+                let ledger = SqliteLedger::open(&store).await?;
+                (Arc::new(store), Arc::new(ledger), path(file).display().to_string())
+            }
+            Location::Postgres(url) => {
+                let store = PostgresStore::open(url).await?;
+                let ledger = PostgresLedger::open(&store);
+                (Arc::new(store), Arc::new(ledger), url.to_string())
+            }
+        };
         let signer = PassSigner::open(&directory.join(&config.passes.key_file), config.passes.max_lifetime)?;
-        tracing::info!(store = %path.display(), "state opened");
+        tracing::info!(store = shown, "state opened");
         if tokens.is_open() {
             tracing::warn!("no tokens are configured: whoever reaches this address may do everything");
         }
@@ -109,6 +118,7 @@ impl Server {
         let router = api::router(Arc::clone(&service));
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
+        let others_keeper = tokio::spawn(Arc::clone(&service).keep_up());
         let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
         let backfill = tokio::spawn(replay(Arc::clone(&service)));
         let mut going_down = service.follow_shutdown();
@@ -137,7 +147,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, tidier, backfill] {
+        for task in [controller, fleet_keeper, others_keeper, tidier, backfill] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

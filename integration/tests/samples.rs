@@ -162,6 +162,11 @@ fn one_surface_can_be_observed() {
     assert_config(&sample("README.md", "observe").unwrap(), "2 surfaces, 0 rules, 0 tokens, mode enforce");
 }
 
+#[test]
+fn companions_can_share_a_database() {
+    assert_config(&sample("README.md", "postgres").unwrap(), "0 surfaces, 0 rules, 0 tokens, mode enforce");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_decide_as_the_table_below_them_says() {
     let stack = in_region_eu(&sample("README.md", "surfaces").unwrap()).await;

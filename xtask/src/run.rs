@@ -2,7 +2,7 @@
 //!
 //! What runs finds the real parts in its environment: `QUIESCE_WASM` and `QUIESCE_LEARNING_WASM` (the
 //! modules as they ship), `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that
-//! does nothing); tests of real servers also what `third_party` got.
+//! does nothing); tests of PostgreSQL and of real servers also what `third_party` got.
 
 use std::{
     os::unix::process::CommandExt,
@@ -25,7 +25,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
     let envoy = envoy::obtain(ws)?;
     let (wasm, learning) = (filter::build(ws)?, filter::build_learning(ws)?);
     let noop = filter::build_noop(ws)?;
-    let others = if third_party::is_wanted(args) { third_party::obtain(ws)? } else { Vec::new() };
+    let others = third_party::obtain(ws, args)?;
     let runner = if args.is_empty() { Some(node::obtain(ws)?) } else { None };
 
     step("building the companion and the tests", || {

@@ -1,6 +1,10 @@
 //! Gets pinned tools from the package registries, into `target/tools/` and nowhere else.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use xshell::{Cmd, cmd};
@@ -107,8 +111,19 @@ pub fn npm_project(ws: &Workspace, project: &Path) -> Result<PathBuf> {
 }
 
 /// The root directory of Debian's packages of these names, unpacked and not installed: they are programs that need
-/// nothing else. apt's lists are got anew and put aside, so that this needs neither root nor an `apt-get update`.
+/// nothing else.
 pub fn debian_packages(ws: &Workspace, packages: &[&str]) -> Result<PathBuf> {
+    unpacked(ws, packages, &["download"])
+}
+
+/// The same, with all that they depend on and this system does not have.
+pub fn debian_packages_and_dependencies(ws: &Workspace, packages: &[&str]) -> Result<PathBuf> {
+    unpacked(ws, packages, &["install", "--yes", "--no-install-recommends", "--download-only"])
+}
+
+/// Gets packages by `how`, a command of apt-get. Its lists are got anew and put aside, so that this needs neither root
+/// nor an `apt-get update`, and leaves the system alone.
+fn unpacked(ws: &Workspace, packages: &[&str], how: &[&str]) -> Result<PathBuf> {
     let home = ws.target(format!("tools/debian-{}", packages.join("-")));
     if home.is_dir() {
         return Ok(home);
@@ -117,24 +132,30 @@ pub fn debian_packages(ws: &Workspace, packages: &[&str]) -> Result<PathBuf> {
         bail!("there are no apt-get and dpkg-deb to get {} with", packages.join(" and "));
     };
     step(format_args!("getting {} from Debian into target/tools", packages.join(" and ")), || {
-        let state = tempfile::tempdir()?;
+        let own = tempfile::tempdir()?;
+        let (state, downloads) = (own.path().join("state"), own.path().join("packages"));
         let apt = || {
-            let own = |option: &str, below: &str| format!("{option}={}", state.path().join(below).display());
+            let option = |name: &str, below: &Path| format!("{name}={}", below.display());
             cmd!(ws.sh, "{apt} -qq -o APT::Sandbox::User=root -o Dir::State::status=/var/lib/dpkg/status")
-                .args(["-o", &own("Dir::State", "state"), "-o", &own("Dir::Cache", "cache")])
+                .args(["-o", "Debug::NoLocking=true", "-o", &option("Dir::State", &state)])
+                .args(["-o", &option("Dir::Cache", &own.path().join("cache"))])
+                .args(["-o", &option("Dir::Cache::archives", &downloads)])
                 .quiet()
         };
-        for dir in ["state/lists/partial", "cache/archives/partial", "packages"] {
-            std::fs::create_dir_all(state.path().join(dir))?;
+        for dir in [state.join("lists/partial"), downloads.join("partial"), own.path().join("cache")] {
+            std::fs::create_dir_all(dir)?;
         }
-        let downloads = state.path().join("packages");
         apt().arg("update").run().context("apt-get could not get the lists of packages")?;
         let _there = ws.sh.push_dir(&downloads);
-        apt().arg("download").args(packages).run().context("apt-get could not get the packages")?;
+        apt().args(how).args(packages).run().context("apt-get could not get the packages")?;
         into_place(&home, |dir| {
             for package in ws.sh.read_dir(&downloads)? {
-                cmd!(ws.sh, "{dpkg} --extract {package} {dir}").quiet().run()?;
+                if package.extension().is_some_and(|extension| extension == "deb") {
+                    cmd!(ws.sh, "{dpkg} --extract {package} {dir}").quiet().run()?;
+                }
             }
+            // Servers that do not run as root must get at it.
+            std::fs::set_permissions(dir, Permissions::from_mode(0o755))?;
             Ok(())
         })
     })?;

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -20,7 +20,7 @@ use crate::service::{Published, Service};
 pub struct Running {
     count: AtomicU64,
     /// What an earlier process had sent, and until when an answer was due.
-    earlier: OnceLock<(u64, Instant)>,
+    earlier: Mutex<Option<(u64, Instant)>>,
 }
 
 /// What a barrier has to know of replays.
@@ -36,16 +36,16 @@ impl Running {
     /// Notes what another process was sending when it stopped; what it sent may arrive until `until`.
     pub fn note_earlier(&self, count: u64, until: Instant) {
         if count > 0 {
-            self.earlier.get_or_init(|| (count, until));
+            *self.earlier.lock().unwrap_or_else(PoisonError::into_inner) = Some((count, until));
         }
     }
 
     /// How many may be running.
     pub fn now(&self, at: Instant) -> Replays {
-        let earlier = self.earlier.get().filter(|(_, until)| at < *until);
+        let earlier = *self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         Replays {
             running: self.count.load(Ordering::SeqCst),
-            earlier: earlier.map(|(count, _)| *count).unwrap_or_default(),
+            earlier: earlier.filter(|(_, until)| at < *until).map(|(count, _)| count).unwrap_or_default(),
         }
     }
 }
@@ -54,11 +54,11 @@ impl Running {
 pub struct Counted(Arc<Service>);
 
 impl Counted {
-    /// Counts one, and then looks: nothing if a window is in force.
+    /// Counts one, and then looks: nothing if a window is in force, or if another companion has taken over.
     pub fn begin(service: &Arc<Service>, now: Timestamp) -> Option<Self> {
         service.backfill.running.count.fetch_add(1, Ordering::SeqCst);
         let counted = Self(Arc::clone(service));
-        in_force(&service.published(), now).is_none().then_some(counted)
+        (service.controls() && in_force(&service.published(), now).is_none()).then_some(counted)
     }
 }
 

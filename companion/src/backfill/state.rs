@@ -30,6 +30,8 @@ pub struct Backfill {
 #[derive(Debug, Default)]
 struct Standing {
     pause: Option<Pause>,
+    /// The latest event that was taken into account, by its place in the log.
+    noted: u64,
     /// Windows that are over, and until when they soak.
     soaking: BTreeMap<WindowId, Timestamp>,
     run: Option<Run>,
@@ -97,19 +99,21 @@ impl Backfill {
         backfill
     }
 
-    /// Takes an event of the log into account.
+    /// Takes an event of the log into account, unless a later one has been.
     pub fn take_note(&self, event: &Event) {
-        match event.kind {
+        let pause = match event.kind {
             EventKind::BackfillPaused => {
-                let reason = event.evidence.get("reason").and_then(|it| it.as_str());
-                self.set_pause(Some(Pause {
-                    at: event.at,
-                    by: event.who.clone(),
-                    reason: reason.unwrap_or_default().to_owned(),
-                }));
+                let reason = event.evidence.get("reason").and_then(|it| it.as_str()).unwrap_or_default();
+                Some(Pause { at: event.at, by: event.who.clone(), reason: reason.to_owned() })
             }
-            EventKind::BackfillResumed => self.set_pause(None),
-            _ => {}
+            EventKind::BackfillResumed => None,
+            _ => return,
+        };
+        let mut standing = self.standing();
+        if event.seq > standing.noted {
+            standing.noted = event.seq;
+            standing.pause = pause;
+            self.wake.notify_one();
         }
     }
 

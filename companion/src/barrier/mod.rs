@@ -218,6 +218,15 @@ pub fn evaluate(question: &Question<'_>) -> Barrier {
 }
 
 impl Barrier {
+    /// It is seen to hold by one of several companions, and none has written it down yet: whoever does looks at what all
+    /// of them know.
+    pub fn await_record(&mut self) {
+        if self.verdict == Verdict::Proven {
+            self.note(Weight::Waiting, None, "the proof is being written down");
+            self.verdict = Verdict::Pending;
+        }
+    }
+
     fn add(&mut self, member: &Member, cut_before: Option<u64>) {
         let on_roster = cut_before.is_some();
         // Whether writes may have passed it that the window should have stopped.

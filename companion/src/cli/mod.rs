@@ -19,6 +19,7 @@ mod run;
 mod schedule;
 mod serve;
 mod status;
+mod store;
 mod surfaces;
 mod thaw;
 mod token;
@@ -100,6 +101,9 @@ enum Command {
     /// Make tokens for the companion's API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Move the companion's state to another database.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Check a configuration of the companion.
     #[command(subcommand)]
     Config(config::Command),
@@ -160,6 +164,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Catalog(command) => catalog::run(context, command),
             Command::Pass(command) => pass::run(context, command).await,
             Command::Token(command) => token::run(context, command),
+            Command::Store(command) => store::run(context, command).await,
             Command::Config(command) => config::run(context, command),
             Command::Envoy(command) => envoy::run(context, command),
             Command::Completions(args) => completions::run(args, Cli::command()),

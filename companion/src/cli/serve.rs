@@ -14,7 +14,7 @@ use crate::{
     intents::Seals,
     server::{ServeError, Server},
     signals::Signals,
-    store::StoreError,
+    store::{Location, StoreError},
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,9 @@ pub struct Args {
     /// Keep state here instead of where the configuration says.
     #[arg(long, value_name = "DIRECTORY", env = "QUIESCE_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// Use this database instead of what the configuration says: a file, or postgres://user@host/database.
+    #[arg(long, value_name = "FILE|URL", env = "QUIESCE_STORE", hide_env_values = true)]
+    store: Option<Location>,
     /// Once listening, write the URL of the API to this file.
     #[arg(long, value_name = "FILE")]
     address_file: Option<PathBuf>,
@@ -43,6 +46,9 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     }
     if let Some(directory) = args.state_dir {
         config.state_dir = Some(directory);
+    }
+    if let Some(store) = args.store {
+        config.store = store;
     }
     config.check(args.config.as_deref().unwrap_or(Path::new("command line")))?;
     log_to_stderr(config.log_format);
@@ -85,6 +91,12 @@ impl From<ServeError> for CliError {
             ServeError::Store(StoreError::InUse { .. }) => (
                 ErrorKind::Conflict,
                 Some("stop the other one, or give this one a place of its own with --state-dir"),
+            ),
+            ServeError::Store(StoreError::Unreachable { .. }) => (
+                ErrorKind::Unreachable,
+                Some(
+                    "`store` or --store says where the database is; is it running, and are name and password right?",
+                ),
             ),
             ServeError::Token(_) | ServeError::Pass(_) => (ErrorKind::BadInput, None),
             ServeError::Store(_) | ServeError::AddressFile { .. } => {

@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     auth::Role,
     catalog::{CatalogError, Catalogs},
+    store::Location,
 };
 
 /// The sample configuration, whose values are the defaults.
@@ -41,8 +42,8 @@ layered! {
         required {
             /// Where the API listens.
             listen: SocketAddr,
-            /// The embedded database.
-            store: PathBuf,
+            /// The embedded database, or a PostgreSQL.
+            store: Location,
             /// How logs are written.
             log_format: LogFormat,
             /// Whether verdicts are carried out.

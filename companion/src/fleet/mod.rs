@@ -2,6 +2,8 @@
 
 mod limits;
 mod record;
+mod saving;
+mod shared;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,12 +36,6 @@ const MIN_POLL_MS: u64 = 1_000;
 const REPOLL_GRACE: Duration = Duration::from_secs(2);
 /// How long a lost enforcer is remembered.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
-/// `last_seen` of an unchanged enforcer is saved this often,
-const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// of so many at once, lest a freeze waits for the disk,
-const SAVE_AT_ONCE: usize = 200;
-/// and so, in the largest fleet, it is never older than this.
-const OLDEST_SAVED: Duration = Duration::from_secs(150);
 
 /// Every enforcer process that is known.
 #[derive(Debug, Default)]
@@ -48,6 +44,8 @@ pub struct Fleet {
     removed: Vec<EnforcerKey>,
     totals: BTreeMap<(String, String), u64>,
     save_seq: u64,
+    /// Other companions hear of enforcers too, and have to be told what this one hears.
+    shared: bool,
 }
 
 /// One enforcer process.
@@ -70,7 +68,10 @@ pub struct Entry {
     born_under: BTreeSet<WindowId>,
     settled: BTreeSet<WindowId>,
     counters: Vec<SurfaceCounters>,
+    reported_at: Timestamp,
     save: Save,
+    /// The report that others have to be told of.
+    tell: Option<u64>,
 }
 
 /// What an enforcer last said.
@@ -139,15 +140,6 @@ impl Entry {
     fn due(&mut self, seq: u64) {
         self.save = Save::Due(seq);
     }
-
-    fn is_due(&self) -> bool {
-        matches!(self.save, Save::Due(_))
-    }
-
-    fn is_stale(&self, at: Instant) -> bool {
-        let Save::Saved(when) = self.save else { return false };
-        self.heard.is_some_and(|heard| heard > when) && at.saturating_duration_since(when) >= SAVE_EVERY
-    }
 }
 
 impl Fleet {
@@ -202,7 +194,9 @@ impl Fleet {
                 hung_up: false,
                 settled: BTreeSet::new(),
                 counters: Vec::new(),
+                reported_at: now,
                 save: Save::Due(seq),
+                tell: None,
             }
         });
         changed |= !entry.is_live(at)
@@ -223,7 +217,11 @@ impl Fleet {
             entry.poll_ms = request.wait_ms.min(limits::MAX_WAIT_MS);
         }
         entry.report = report;
-        entry.last_seen = now;
+        entry.reported_at = now;
+        entry.last_seen = entry.last_seen.max(now);
+        if changed && self.shared {
+            entry.tell = Some(seq);
+        }
         entry.heard = Some(at);
         entry.hung_up = false;
         let save_before_answer = match entry.save {
@@ -246,6 +244,10 @@ impl Fleet {
     /// A poll was closed.
     pub fn poll_closed(&mut self, key: &EnforcerKey, end: PollEnd, now: Timestamp, at: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
+            if self.shared && end == PollEnd::HungUp {
+                self.save_seq += 1;
+                entry.tell = Some(self.save_seq);
+            }
             entry.open_polls = entry.open_polls.saturating_sub(1);
             entry.hung_up = end == PollEnd::HungUp;
             // An open poll is a sign of life until its very end.
@@ -388,36 +390,16 @@ impl Fleet {
             self.entries.remove(&key);
             self.removed.push(key);
         }
+        self.retain_windows(windows);
+    }
+
+    /// Forgets what is known of other windows than these.
+    pub fn retain_windows<'a>(&mut self, windows: impl Iterator<Item = &'a OpenWindow>) {
         let open: BTreeSet<&WindowId> = windows.map(OpenWindow::id).collect();
         for entry in self.entries.values_mut() {
             entry.settled.retain(|id| open.contains(id));
             entry.born_under.retain(|id| open.contains(id));
         }
-    }
-
-    /// What has to be saved, and up to which report that goes.
-    pub fn unsaved(&mut self, at: Instant) -> (Vec<FleetRecord>, Vec<EnforcerKey>, u64) {
-        let due = self.entries.values().filter(|entry| entry.is_due());
-        let stale = self.entries.values().filter(|entry| entry.is_stale(at)).take(SAVE_AT_ONCE);
-        let changed = due.chain(stale).map(FleetRecord::of).collect();
-        (changed, std::mem::take(&mut self.removed), self.save_seq)
-    }
-
-    /// What [`Self::unsaved`] returned is on disk.
-    pub fn saved(&mut self, changed: &[FleetRecord], up_to: u64, at: Instant) {
-        for record in changed {
-            if let Some(entry) = self.entries.get_mut(&record.key()) {
-                match entry.save {
-                    Save::Due(seq) if seq > up_to => {}
-                    _ => entry.save = Save::Saved(at),
-                }
-            }
-        }
-    }
-
-    /// What [`Self::unsaved`] returned could not be saved.
-    pub fn not_saved(&mut self, removed: Vec<EnforcerKey>) {
-        self.removed.extend(removed);
     }
 }
 

@@ -5,11 +5,13 @@ mod intake;
 mod key;
 mod ledger;
 mod line;
+mod postgres;
 mod receipt;
 mod seal;
 mod sqlite;
 mod storing;
 
+pub(crate) use self::postgres::{key_id, line_id};
 use std::fmt;
 
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
@@ -22,6 +24,7 @@ pub use self::ledger::{
 pub use self::{
     intake::{Declined, Intake, Offer, Prepared},
     line::LinePattern,
+    postgres::PostgresLedger,
     receipt::Receipt,
     seal::{KEY_VARIABLE, SealError, Seals},
     sqlite::SqliteLedger,

@@ -60,6 +60,9 @@ impl Service {
         if let Some(pause) = self.backfill.pause() {
             return Some(format!("paused by {}: {}", pause.by, pause.reason));
         }
+        if !self.controls() {
+            return Some("another companion on this store sees to it".to_owned());
+        }
         let published = self.published();
         gate::in_force(&published, now).map(|id| format!("window {id} is in force"))
     }
@@ -94,8 +97,8 @@ impl Service {
         evidence: serde_json::Value,
     ) -> Result<Event, ServiceError> {
         let event = Event { seq: 0, at: clock::now(), who: who.to_owned(), kind, window: None, evidence };
-        let committed =
-            self.store.commit(Change { events: vec![event.clone()], ..Change::default() }).await?;
+        let change = Change { events: vec![event.clone()], ..Change::default() };
+        let committed = self.store.commit(self.store.turn().await?, change).await?;
         Ok(committed.events.into_iter().next().unwrap_or(event))
     }
 

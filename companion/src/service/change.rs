@@ -12,7 +12,10 @@ use quiesce_policy::{
 };
 use serde_json::json;
 
-use super::{Desk, Service};
+use super::{
+    Service,
+    desk::{Desk, DeskGuard},
+};
 use crate::{
     auth::Caller,
     clock,
@@ -20,6 +23,7 @@ use crate::{
     error::ServiceError,
     event::{Event, EventKind},
     limits,
+    passes::PassError,
     store::{Change, Openness},
     view::{Extension, NewPass, NewWindow, PassView, WindowView},
     windows::{OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
@@ -38,7 +42,7 @@ impl Service {
         let service = Arc::clone(self);
         let began = Instant::now();
         detached(async move {
-            let mut desk = service.desk().await?;
+            let desk = service.desk().await?;
             let now = clock::now();
             let mut open = service.check(&desk, &caller, new, now)?;
             let immediate = open.record.window.starts_at <= now;
@@ -50,7 +54,7 @@ impl Service {
                 event(&open, EventKind::Scheduled, &caller.name, now, json!({}))
             };
             let id = open.id().clone();
-            service.carry_out(&mut desk, open, event, Effect::Published).await?;
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.view_open(&id)
         })
         .await
@@ -60,7 +64,7 @@ impl Service {
     pub async fn thaw(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
-            let mut desk = service.desk().await?;
+            let desk = service.desk().await?;
             let open = service.find(&desk, &id).await?;
             if open.history.started.is_none() {
                 return Err(ServiceError::NotBegun(id));
@@ -68,7 +72,7 @@ impl Service {
             let quiesced = open.history.quiesced.is_some();
             let kind = if quiesced { EventKind::Thawed } else { EventKind::Aborted };
             let event = event(&open, kind, &caller.name, clock::now(), json!({}));
-            service.carry_out(&mut desk, open, event, Effect::Ended).await?;
+            service.carry_out(desk, open, event, Effect::Ended).await?;
             service.window(id).await
         })
         .await
@@ -78,13 +82,13 @@ impl Service {
     pub async fn cancel(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
-            let mut desk = service.desk().await?;
+            let desk = service.desk().await?;
             let open = service.find(&desk, &id).await?;
             if open.history.started.is_some() {
                 return Err(ServiceError::Begun(id));
             }
             let event = event(&open, EventKind::Cancelled, &caller.name, clock::now(), json!({}));
-            service.carry_out(&mut desk, open, event, Effect::Ended).await?;
+            service.carry_out(desk, open, event, Effect::Ended).await?;
             service.window(id).await
         })
         .await
@@ -99,7 +103,7 @@ impl Service {
     ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
-            let mut desk = service.desk().await?;
+            let desk = service.desk().await?;
             let now = clock::now();
             let mut open = service.find(&desk, &id).await?;
             if extension.by_ms == 0 {
@@ -121,7 +125,7 @@ impl Service {
             open.record.window.ends_at = Some(ends_at);
             open.record.window.expires_at = expires_at;
             let event = event(&open, EventKind::Extended, &caller.name, now, evidence);
-            service.carry_out(&mut desk, open, event, Effect::Published).await?;
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.view_open(&id)
         })
         .await
@@ -141,6 +145,9 @@ impl Service {
             }
             let lifetime = Period::from_ms(new.duration_ms);
             let now = clock::now();
+            if !service.configured().snapshot.exemptions.pass_keys.contains(&service.signer.public()) {
+                return Err(PassError::ForeignKey.into());
+            }
             let pass = service.signer.issue(&new.subject, lifetime, new.window.as_ref(), now)?;
             let event = Event {
                 seq: 0,
@@ -150,7 +157,8 @@ impl Service {
                 window: new.window,
                 evidence: json!({ "jti": pass.jti, "subject": new.subject, "expires_at": pass.expires_at }),
             };
-            service.store.commit(Change { events: vec![event], ..Change::default() }).await?;
+            let change = Change { events: vec![event], ..Change::default() };
+            service.store.commit(desk.turn, change).await?;
             Ok(PassView { pass: pass.token, id: pass.jti, subject: new.subject, expires_at: pass.expires_at })
         })
         .await
@@ -163,31 +171,10 @@ impl Service {
         event(open, EventKind::Started, who, now, evidence)
     }
 
-    /// The windows, to be changed by one at a time.
-    pub(super) async fn desk(&self) -> Result<tokio::sync::MutexGuard<'_, Desk>, ServiceError> {
-        let mut desk = self.desk.lock().await;
-        if self.desk_is_stale.load(Ordering::Acquire) {
-            let loaded = self.store.load().await?;
-            let mut windows: std::collections::BTreeMap<_, _> = loaded
-                .windows
-                .into_iter()
-                .map(OpenWindow::from_stored)
-                .map(|window| (window.id().clone(), window))
-                .collect();
-            for (id, window) in &mut windows {
-                window.began = desk.windows.get(id).and_then(|known| known.began);
-            }
-            desk.windows = windows;
-            self.publish(&desk, loaded.version)?;
-            self.desk_is_stale.store(false, Ordering::Release);
-        }
-        Ok(desk)
-    }
-
     /// Puts a window as it now is and what happened to it on disk, and then where all can see it.
     pub(super) async fn carry_out(
         &self,
-        desk: &mut Desk,
+        guard: DeskGuard<'_>,
         mut open: OpenWindow,
         event: Event,
         effect: Effect,
@@ -198,9 +185,10 @@ impl Service {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
             events: vec![event],
             publish_at,
-            config_digest: None,
+            configured: None,
         };
-        let committed = match self.store.commit(change).await {
+        let DeskGuard { mut desk, turn } = guard;
+        let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
             Err(error) => {
                 self.desk_is_stale.store(true, Ordering::Release);
@@ -219,7 +207,8 @@ impl Service {
             Effect::Ended => desk.windows.remove(open.id()),
             Effect::Published | Effect::Recorded => desk.windows.insert(open.id().clone(), open),
         };
-        self.publish(desk, committed.version)
+        desk.revision = committed.revision;
+        self.publish(&desk, committed.version)
     }
 
     async fn find(&self, desk: &Desk, id: &WindowId) -> Result<OpenWindow, ServiceError> {

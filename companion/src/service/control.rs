@@ -32,10 +32,15 @@ const LARGE_FLEET: usize = 200;
 pub async fn control(service: Arc<Service>) {
     let mut stirs = service.follow_stirs();
     let mut shutdown = service.follow_shutdown();
+    let mut controls = false;
     while !*shutdown.borrow_and_update() {
         stirs.borrow_and_update();
         let now = clock::now();
-        let pause = match service.see_to(now).await {
+        let seen_to = match service.take_over(&mut controls).await {
+            Ok(()) if controls => service.see_to(now).await,
+            others => others,
+        };
+        let pause = match seen_to {
             Ok(()) => service.next_due(now).min(TICK),
             Err(error) => {
                 tracing::error!(%error, "windows could not be seen to");
@@ -48,6 +53,7 @@ pub async fn control(service: Arc<Service>) {
         tokio::select! {
             _ = stirs.changed() => {}
             () = tokio::time::sleep(pause) => service.notice_silence(),
+            () = service.controls_changed() => {}
             _ = shutdown.changed() => {}
         }
     }
@@ -74,7 +80,9 @@ impl Service {
     /// Time passed, and with it perhaps somebody's live period.
     fn notice_silence(&self) {
         let published = self.published();
-        self.fleet().prune(published.windows.values(), clock::now(), Instant::now());
+        if self.others.is_none() {
+            self.fleet().prune(published.windows.values(), clock::now(), Instant::now());
+        }
         if !published.windows.is_empty() {
             self.stir_quietly();
         }
@@ -100,40 +108,50 @@ impl Service {
         (barrier.verdict == Verdict::Proven).then_some(Due::Prove(barrier))
     }
 
+    /// Whoever takes over counts as running what another companion may have been sending.
+    async fn take_over(&self, controls: &mut bool) -> Result<(), ServiceError> {
+        let now = self.controls();
+        if now && !*controls {
+            self.go_on_with_replays().await?;
+        }
+        *controls = now;
+        Ok(())
+    }
+
     /// Begins, proves and ends windows whose time has come.
     async fn see_to(&self, now: Timestamp) -> Result<(), ServiceError> {
         let published = self.published();
         let due: Vec<WindowId> = published
             .windows
             .values()
-            .filter(|open| self.due(open, now).is_some())
+            .filter(|open| self.controls() && self.due(open, now).is_some())
             .map(|open| open.id().clone())
             .collect();
-        if due.is_empty() && !self.desk_is_stale.load(Ordering::Acquire) {
-            return Ok(());
+        if due.is_empty() && self.desk_is_stale.load(Ordering::Acquire) {
+            drop(self.desk().await?);
         }
-        let mut desk = self.desk().await?;
         for id in due {
+            let desk = self.desk().await?;
             // Looked at again under the lock: somebody may have thawed it since.
             let Some(mut open) = desk.windows.get(&id).cloned() else { continue };
             match self.due(&open, now) {
                 None => {}
                 Some(Due::Lapse) => {
                     let event = event(&open, EventKind::Lapsed, COMPANION, now, json!({}));
-                    self.carry_out(&mut desk, open, event, Effect::Ended).await?;
+                    self.carry_out(desk, open, event, Effect::Ended).await?;
                 }
                 Some(Due::Start) => {
                     open.record.window.started = true;
                     open.began = Some(Instant::now());
                     let event = self.started(&open, COMPANION, now);
-                    self.carry_out(&mut desk, open, event, Effect::Published).await?;
+                    self.carry_out(desk, open, event, Effect::Published).await?;
                 }
                 Some(Due::Prove(barrier)) => {
                     let at = clock::now();
                     let evidence = QuiescedEvidence { elapsed_ms: open.elapsed_ms(at), barrier };
                     let evidence = serde_json::to_value(evidence)?;
                     let event = event(&open, EventKind::Quiesced, COMPANION, at, evidence);
-                    self.carry_out(&mut desk, open, event, Effect::Recorded).await?;
+                    self.carry_out(desk, open, event, Effect::Recorded).await?;
                 }
             }
         }

@@ -4,9 +4,11 @@
 mod backfill;
 mod change;
 mod control;
+mod desk;
 mod intents;
 mod query;
 mod registry;
+mod shared;
 mod surfaces;
 
 use std::{
@@ -20,6 +22,7 @@ use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
+use self::desk::Desk;
 pub use self::{
     control::control,
     intents::{Kept, Turned},
@@ -39,23 +42,26 @@ use crate::{
     passes::PassSigner,
     rule_text::RuleTexts,
     seen::SeenRequests,
-    store::{Change, Store},
+    store::{Change, Configured, Others, Store},
     windows::OpenWindow,
 };
 
 /// The running companion.
 pub struct Service {
     pub(crate) config: Config,
-    /// What snapshots have whatever the windows are.
-    configured: Snapshot,
+    /// Names what snapshots have whatever the windows are, by this companion's own configuration.
+    own_digest: String,
+    /// What they have by the one in force: another companion on the same store may have been started later.
+    configured: Mutex<Arc<Configuration>>,
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     store: Arc<dyn Store>,
+    /// What others do who share the store.
+    others: Option<Others>,
     pub(crate) ledger: Arc<dyn Ledger>,
     intake: Intake,
     pub(crate) backfill: Backfill,
     signer: PassSigner,
-    observed_surfaces: Vec<String>,
     /// The rules of each surface, for people.
     rule_texts: Vec<RuleTexts>,
     /// The first snapshot that is known to have them.
@@ -66,6 +72,8 @@ pub struct Service {
     desk_is_stale: AtomicBool,
     published: watch::Sender<Arc<Published>>,
     fleet: Mutex<Fleet>,
+    /// Held while the fleet is loaded or saved, so that what is loaded is never older than what was saved.
+    fleet_on_disk: tokio::sync::Mutex<()>,
     seen: Mutex<SeenRequests>,
     /// Counts what a barrier looks at.
     stirred: watch::Sender<u64>,
@@ -76,10 +84,21 @@ pub struct Service {
     shutdown: watch::Sender<bool>,
 }
 
-/// The windows that are not over.
-#[derive(Debug, Default)]
-struct Desk {
-    windows: BTreeMap<WindowId, OpenWindow>,
+/// The configured part of the snapshot in force.
+struct Configuration {
+    digest: String,
+    snapshot: Snapshot,
+    /// Surfaces whose writes pass because they are in observe mode.
+    observed_surfaces: Vec<String>,
+}
+
+impl Configuration {
+    fn new(digest: String, snapshot: Snapshot) -> Self {
+        let observed = |mode: Option<Mode>| mode.unwrap_or(snapshot.mode) == Mode::Observe;
+        let surfaces = snapshot.surfaces.iter().filter(|surface| observed(surface.mode));
+        let observed_surfaces = surfaces.map(|surface| surface.name.to_string()).collect();
+        Self { digest, snapshot, observed_surfaces }
+    }
 }
 
 /// A snapshot as enforcers get it, and the windows that made it.
@@ -89,6 +108,8 @@ pub struct Published {
     pub epoch: Epoch,
     /// Its JSON, written once for all.
     pub body: Bytes,
+    /// The revision of the store that it is of.
+    pub revision: u64,
     /// The windows that are not over.
     pub windows: BTreeMap<WindowId, OpenWindow>,
 }
@@ -103,42 +124,45 @@ impl Service {
         ledger: Arc<dyn Ledger>,
         seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
-        let loaded = store.load().await?;
-        let windows: BTreeMap<_, _> = loaded
-            .windows
-            .into_iter()
-            .map(OpenWindow::from_stored)
-            .map(|window| (window.id().clone(), window))
-            .collect();
-        let observed_surfaces = config
-            .surfaces
-            .iter()
-            .filter(|surface| surface.mode.unwrap_or(config.mode) == Mode::Observe)
-            .map(|surface| surface.name.to_string())
-            .collect();
-        let (configured, catalogs) =
+        let (mut snapshot, catalogs) =
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
-        let nothing = Published { epoch: Epoch(0), body: Bytes::new(), windows: BTreeMap::new() };
+        let nothing =
+            Published { epoch: Epoch(0), body: Bytes::new(), revision: 0, windows: BTreeMap::new() };
+        snapshot.exemptions.pass_keys = vec![signer.public()];
+        let digest = digest_of(&snapshot)?;
+        let turn = store.turn().await?;
+        let loaded = store.load().await?;
+        let others = store.others();
+        let fleet = if others.is_some() {
+            let mut fleet = Fleet::shared();
+            fleet.join(loaded.fleet, clock::now(), Instant::now());
+            fleet
+        } else {
+            Fleet::restore(loaded.fleet, Instant::now())
+        };
+        let configured = serde_json::to_string(&snapshot)?;
         let intake = Intake::new(&config, seals);
         let service = Arc::new(Self {
             config,
-            configured,
+            own_digest: digest.clone(),
+            configured: Mutex::new(Arc::new(Configuration::new(digest.clone(), snapshot))),
             tokens,
             metrics: Metrics::default(),
             store,
+            others,
             ledger,
             intake,
             backfill: Backfill::new(loaded.backfill),
             signer,
-            observed_surfaces,
             rule_texts,
             rules_since: OnceLock::new(),
             desk: tokio::sync::Mutex::default(),
             desk_is_stale: AtomicBool::new(false),
             published: watch::Sender::new(Arc::new(nothing)),
-            fleet: Mutex::new(Fleet::restore(loaded.fleet, Instant::now())),
+            fleet: Mutex::new(fleet),
+            fleet_on_disk: tokio::sync::Mutex::default(),
             seen: Mutex::new(seen),
             stirred: watch::Sender::new(0),
             save_fleet: Notify::new(),
@@ -146,9 +170,8 @@ impl Service {
             shutdown: watch::Sender::new(false),
         });
         let mut desk = service.desk.lock().await;
-        desk.windows = windows;
-        let digest = service.config_digest()?;
-        if digest == loaded.config_digest && loaded.version != Epoch(0) {
+        desk.take_in(loaded.windows, loaded.revision);
+        if digest == loaded.configured.digest && loaded.version != Epoch(0) {
             service.publish(&desk, loaded.version)?;
         } else {
             let now = clock::now();
@@ -163,10 +186,11 @@ impl Service {
             let change = Change {
                 events: vec![event],
                 publish_at: Some(now),
-                config_digest: Some(digest),
+                configured: Some(Configured { digest, snapshot: configured }),
                 ..Change::default()
             };
-            let committed = service.store.commit(change).await?;
+            let committed = service.store.commit(turn, change).await?;
+            desk.revision = committed.revision;
             service.publish(&desk, committed.version)?;
         }
         drop(desk);
@@ -174,37 +198,38 @@ impl Service {
         Ok(service)
     }
 
-    /// Identifies all of the snapshot that does not come from windows.
-    fn config_digest(&self) -> Result<String, ServiceError> {
-        let snapshot = self.snapshot(&BTreeMap::new(), Epoch(0));
-        let mut hash = Sha256::new();
-        hash.update(env!("CARGO_PKG_VERSION"));
-        hash.update(serde_json::to_vec(&snapshot)?);
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
     fn snapshot(&self, windows: &BTreeMap<WindowId, OpenWindow>, version: Epoch) -> Snapshot {
-        let mut snapshot = self.configured.clone();
+        let mut snapshot = self.configured().snapshot.clone();
         snapshot.version = version;
         snapshot.windows = windows.values().map(|open| open.record.window.clone()).collect();
-        snapshot.exemptions.pass_keys = vec![self.signer.public()];
         snapshot
+    }
+
+    fn configured(&self) -> Arc<Configuration> {
+        Arc::clone(&self.configured.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells everybody. Only what is on disk may be published.
     fn publish(&self, desk: &Desk, epoch: Epoch) -> Result<(), ServiceError> {
         let current = self.published.borrow().clone();
+        // What was read before another change was published is no news any more.
+        if desk.revision < current.revision {
+            return Ok(());
+        }
         let body = if current.epoch == epoch {
             current.body.clone()
         } else {
             serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
         };
-        self.rules_since.get_or_init(|| epoch);
+        if self.configured().digest == self.own_digest {
+            self.rules_since.get_or_init(|| epoch);
+        }
         // Here, so that it is known of a window that is over before it can be seen that it is.
         for id in current.windows.keys().filter(|id| !desk.windows.contains_key(*id)) {
             self.backfill.ended(id.clone(), clock::now(), self.config.backfill.soak);
         }
-        self.published.send_replace(Arc::new(Published { epoch, body, windows: desk.windows.clone() }));
+        let windows = desk.windows.clone();
+        self.published.send_replace(Arc::new(Published { epoch, body, revision: desk.revision, windows }));
         self.stir();
         Ok(())
     }
@@ -246,14 +271,23 @@ impl Service {
     fn barrier(&self, window: &OpenWindow, published: Epoch) -> Barrier {
         let members = self.fleet().members(window, published, Instant::now());
         let started = window.history.started.as_ref();
+        let configured = self.configured();
         barrier::evaluate(&Question {
             started: started.is_some(),
-            observe: self.config.mode == Mode::Observe,
-            observed_surfaces: &self.observed_surfaces,
+            observe: configured.snapshot.mode == Mode::Observe,
+            observed_surfaces: &configured.observed_surfaces,
             expect: window.record.expect,
             roster: started.map(|started| started.roster.as_slice()).unwrap_or_default(),
             members: &members,
             replays: self.backfill.running.now(Instant::now()),
         })
     }
+}
+
+/// Names the contents of the configured part of a snapshot.
+fn digest_of(snapshot: &Snapshot) -> Result<String, ServiceError> {
+    let mut hash = Sha256::new();
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(serde_json::to_vec(snapshot)?);
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

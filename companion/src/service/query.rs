@@ -38,7 +38,11 @@ impl Service {
     }
 
     fn view(&self, open: &OpenWindow, published: &Published) -> WindowView {
-        view(&open.record, &open.history, Some(self.barrier(open, published.epoch)))
+        let mut barrier = self.barrier(open, published.epoch);
+        if self.others.is_some() && open.history.quiesced.is_none() {
+            barrier.await_record();
+        }
+        view(&open.record, &open.history, Some(barrier))
     }
 
     /// Any window.
@@ -106,7 +110,7 @@ impl Service {
         StatusView {
             now: clock::now(),
             epoch: published.epoch,
-            mode: self.config.mode,
+            mode: self.configured().snapshot.mode,
             windows,
             fleet: self.fleet_counts(),
             intents: None,
@@ -175,7 +179,8 @@ impl Service {
             window: None,
             evidence: json!({ "enforcer": id }),
         };
-        self.store.commit(Change { events: vec![event], ..Change::default() }).await?;
+        let change = Change { events: vec![event], ..Change::default() };
+        self.store.commit(self.store.turn().await?, change).await?;
         self.save_fleet.notify_one();
         self.stir();
         Ok(())

@@ -39,6 +39,7 @@ impl Drop for PollGuard {
         self.service.fleet().poll_closed(&self.key, self.end, clock::now(), Instant::now());
         if self.end == PollEnd::HungUp {
             self.service.stir();
+            self.service.save_fleet.notify_one();
         }
     }
 }
@@ -60,6 +61,9 @@ impl Service {
         };
         if reported.changed {
             self.stir();
+            if self.others.is_some() {
+                self.save_fleet.notify_one();
+            }
         }
         if let Some(seq) = reported.save_before_answer {
             self.save_fleet.notify_one();
@@ -98,6 +102,7 @@ impl Service {
 
     /// Saves what is not yet saved of the fleet.
     pub async fn flush_fleet(&self) -> Result<(), ServiceError> {
+        let held = self.fleet_on_disk.lock().await;
         let at = Instant::now();
         let (changed, removed, up_to) = self.fleet().unsaved(at);
         if !changed.is_empty() || !removed.is_empty() {
@@ -106,6 +111,10 @@ impl Service {
                 return Err(error.into());
             }
             self.fleet().saved(&changed, up_to, at);
+            drop(held);
+            // Whoever is new on disk is given no snapshot that is older than that: another companion proves a window by
+            // who is on disk, and who came after it looked must find the window in the first snapshot.
+            self.catch_up_windows().await?;
         }
         self.fleet_saved.send_if_modified(|saved| std::mem::replace(saved, up_to) != up_to);
         Ok(())

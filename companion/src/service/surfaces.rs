@@ -72,7 +72,8 @@ impl Service {
     /// Whether a snapshot had the rules that are in use: windows change from one to the next, and the configuration
     /// only when the companion starts.
     fn has_rules_of(&self, epoch: Epoch) -> bool {
-        self.rules_since.get().is_some_and(|since| (*since..=self.published().epoch).contains(&epoch))
+        self.configured().digest == self.own_digest
+            && self.rules_since.get().is_some_and(|since| (*since..=self.published().epoch).contains(&epoch))
     }
 }
 

@@ -1,6 +1,12 @@
-//! Where the companion's state lives. One trait, so that another database can take SQLite's place.
+//! Where the companion's state lives: one trait, for the embedded database of one companion and for a PostgreSQL that
+//! several share.
 
+mod copy;
+mod location;
 mod lock;
+mod others;
+mod postgres;
+pub(crate) mod rows;
 mod sqlite;
 
 use std::{collections::BTreeMap, path::PathBuf, pin::Pin};
@@ -8,7 +14,15 @@ use std::{collections::BTreeMap, path::PathBuf, pin::Pin};
 use quiesce_policy::snapshot::{Epoch, WindowId};
 use quiesce_policy::time::Timestamp;
 
-pub use self::sqlite::SqliteStore;
+use sqlx::{Postgres, Transaction};
+
+pub use self::{
+    copy::{Copied, copy},
+    location::{Location, LocationError, PostgresUrl},
+    others::{News, Others},
+    postgres::PostgresStore,
+    sqlite::SqliteStore,
+};
 use crate::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
@@ -23,10 +37,14 @@ pub trait Store: Send + Sync + 'static {
     /// All that a companion needs in order to go on where the last one stopped.
     fn load(&self) -> Pending<'_, Loaded>;
 
-    /// Carries out a change, all of it or none. When this returns, it is on disk.
-    fn commit(&self, change: Change) -> Pending<'_, Committed>;
+    /// Waits until nobody else is changing anything, and keeps it so until the turn is used or dropped.
+    fn turn(&self) -> Pending<'_, Turn>;
 
-    /// Replaces and removes records of the fleet.
+    /// Carries out a change, all of it or none. When this returns, it is on disk.
+    fn commit(&self, turn: Turn, change: Change) -> Pending<'_, Committed>;
+
+    /// Replaces and removes records of the fleet. A record that another companion has saved is not lost: they become
+    /// one, as [`FleetRecord::joined`] says.
     fn save_fleet(&self, changed: Vec<FleetRecord>, removed: Vec<EnforcerKey>) -> Pending<'_, ()>;
 
     /// One window, open or ended, with its events in order.
@@ -37,6 +55,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events after `after`, oldest first; of one window if it is named.
     fn events(&self, after: u64, window: Option<WindowId>, limit: u32) -> Pending<'_, Vec<Event>>;
+
+    /// The revision that is on disk; see [`Turn::revision`].
+    fn revision(&self) -> Pending<'_, u64> {
+        Box::pin(async { Ok(Turn::ALONE) })
+    }
+
+    /// The enforcers known, if others write them down too.
+    fn shared_fleet(&self) -> Pending<'_, Option<Vec<FleetRecord>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// What others do with the store; nothing, if nobody else can have it.
+    fn others(&self) -> Option<Others> {
+        None
+    }
 
     /// Whether the store answers.
     fn check(&self) -> Pending<'_, ()>;
@@ -50,14 +83,47 @@ pub trait Store: Send + Sync + 'static {
 pub struct Loaded {
     /// The version last published.
     pub version: Epoch,
-    /// The digest of the configured part of that snapshot.
-    pub config_digest: String,
+    /// The revision that this is; see [`Turn::revision`].
+    pub revision: u64,
+    /// The configured part of that snapshot.
+    pub configured: Configured,
     /// The windows that have not ended.
     pub windows: Vec<StoredWindow>,
     /// The enforcers known.
     pub fleet: Vec<FleetRecord>,
     /// The event that last paused or resumed the backfill.
     pub backfill: Option<Event>,
+}
+
+/// The part of a snapshot that does not come from windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Names its contents.
+    pub digest: String,
+    /// The snapshot without windows, JSON; empty where only one companion can have the store, which knows it.
+    pub snapshot: String,
+}
+
+/// The right to change something, until it is used or dropped.
+#[derive(Debug)]
+pub struct Turn {
+    revision: u64,
+    transaction: Option<Box<Transaction<'static, Postgres>>>,
+}
+
+impl Turn {
+    /// The revision of a store that only one companion can have: nothing changes behind its back.
+    const ALONE: u64 = 0;
+
+    fn alone() -> Self {
+        Self { revision: Self::ALONE, transaction: None }
+    }
+
+    /// Another number, another state of windows or of what is configured: whoever knows them of another revision has
+    /// to load them again before changing anything.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
 }
 
 /// A window with its events in order.
@@ -79,8 +145,8 @@ pub struct Change {
     /// The change alters the snapshot: its version becomes `max(version + 1, this instant)`, so
     /// that no version ever names two contents, even if a database was lost.
     pub publish_at: Option<Timestamp>,
-    /// The new digest of the configured part.
-    pub config_digest: Option<String>,
+    /// The new configured part.
+    pub configured: Option<Configured>,
 }
 
 /// Whether a window still concerns anybody.
@@ -97,6 +163,8 @@ pub enum Openness {
 pub struct Committed {
     /// The version of the snapshot after the change.
     pub version: Epoch,
+    /// The revision after the change.
+    pub revision: u64,
     /// The events as appended, with their places in the log.
     pub events: Vec<Event>,
 }
@@ -118,6 +186,29 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A database that others run cannot be reached.
+    #[error("cannot open {url}: {source}")]
+    Unreachable {
+        /// Where it is, without the password.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// There is nothing to copy from.
+    #[error("there is no store at {path}")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// What is copied to has state of its own.
+    #[error("{url} is not empty: it has been in use by a companion, or was copied to already")]
+    NotEmpty {
+        /// Where it is, without the password.
+        url: String,
+    },
+    /// A turn was used that another kind of store gave.
+    #[error("the turn is not one of this store")]
+    ForeignTurn,
     /// The database refused.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),

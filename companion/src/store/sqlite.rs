@@ -6,19 +6,19 @@ use std::{
     time::Duration,
 };
 
-use quiesce_policy::{
-    snapshot::{Epoch, WindowId},
-    time::Timestamp,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use quiesce_policy::snapshot::{Epoch, WindowId};
 use sqlx::{
     Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
-use super::{Change, Committed, Loaded, Openness, Pending, Store, StoreError, StoredWindow, lock::StoreLock};
+use super::{
+    Change, Committed, Configured, Loaded, Openness, Pending, Store, StoreError, StoredWindow, Turn,
+    lock::StoreLock,
+    rows::{self, from_json, signed, to_json, unsigned},
+};
 use crate::{
-    event::{Event, EventKind},
+    event::Event,
     fleet::{EnforcerKey, FleetRecord},
 };
 
@@ -69,7 +69,7 @@ impl SqliteStore {
             })
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
+        sqlx::migrate!("./migrations/sqlite").run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -115,8 +115,11 @@ impl SqliteStore {
                     .await?;
             event.seq = unsigned(done.last_insert_rowid());
         }
-        if let Some(digest) = change.config_digest {
-            sqlx::query("UPDATE meta SET config_digest = ?").bind(digest).execute(&mut *tx).await?;
+        if let Some(configured) = change.configured {
+            sqlx::query("UPDATE meta SET config_digest = ?")
+                .bind(configured.digest)
+                .execute(&mut *tx)
+                .await?;
         }
         let version: i64 = match change.publish_at {
             Some(at) => {
@@ -128,7 +131,7 @@ impl SqliteStore {
             None => sqlx::query_scalar("SELECT version FROM meta").fetch_one(&mut *tx).await?,
         };
         tx.commit().await?;
-        Ok(Committed { version: Epoch(unsigned(version)), events })
+        Ok(Committed { version: Epoch(unsigned(version)), revision: Turn::ALONE, events })
     }
 
     async fn load_all(&self) -> Result<Loaded, StoreError> {
@@ -152,7 +155,8 @@ impl SqliteStore {
         .await?;
         Ok(Loaded {
             version: Epoch(unsigned(meta.try_get(0)?)),
-            config_digest: meta.try_get(1)?,
+            revision: Turn::ALONE,
+            configured: Configured { digest: meta.try_get(1)?, snapshot: String::new() },
             windows,
             fleet,
             backfill: backfill.as_ref().map(event).transpose()?,
@@ -165,7 +169,12 @@ impl Store for SqliteStore {
         Box::pin(self.load_all())
     }
 
-    fn commit(&self, change: Change) -> Pending<'_, Committed> {
+    fn turn(&self) -> Pending<'_, Turn> {
+        // Who changes something holds the service's desk, and nobody else has the file.
+        Box::pin(async { Ok(Turn::alone()) })
+    }
+
+    fn commit(&self, _: Turn, change: Change) -> Pending<'_, Committed> {
         Box::pin(self.commit_change(change))
     }
 
@@ -278,39 +287,12 @@ async fn with_events(
 }
 
 fn event(row: &SqliteRow) -> Result<Event, StoreError> {
-    let seq = unsigned(row.try_get(0)?);
-    let kind: String = row.try_get(3)?;
-    Ok(Event {
-        seq,
-        at: Timestamp::from_unix_ms(unsigned(row.try_get(1)?)),
-        who: row.try_get(2)?,
-        kind: EventKind::parse(&kind).ok_or_else(|| StoreError::Corrupt {
-            table: "event",
-            key: seq.to_string(),
-            message: format!("`{kind}` is no kind of event"),
-        })?,
-        window: row.try_get::<Option<String>, _>(4)?.map(WindowId::from),
-        evidence: from_json("event", &seq.to_string(), &row.try_get::<String, _>(5)?)?,
-    })
-}
-
-fn to_json<T: Serialize>(table: &'static str, key: &str, value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| corrupt(table, key, &error))
-}
-
-fn from_json<T: DeserializeOwned>(table: &'static str, key: &str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| corrupt(table, key, &error))
-}
-
-fn corrupt(table: &'static str, key: &str, error: &serde_json::Error) -> StoreError {
-    StoreError::Corrupt { table, key: key.to_owned(), message: error.to_string() }
-}
-
-/// SQLite's integers are signed; versions and milliseconds stay far below where that matters.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or_default()
+    rows::event(
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        row.try_get(5)?,
+    )
 }

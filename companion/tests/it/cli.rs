@@ -41,6 +41,7 @@ Commands:
   catalog      Show what is known of products' operations
   pass         Issue passes, with which somebody may write during a window
   token        Make tokens for the companion's API
+  store        Move the companion's state to another database
   config       Check a configuration of the companion
   envoy        Print what to put into Envoy
   completions  Print what a shell needs to complete commands

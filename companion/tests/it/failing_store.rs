@@ -17,7 +17,7 @@ use quiesce::{
     intents::{Offer, Seals, SqliteLedger},
     passes::PassSigner,
     service::{Kept, Service, control},
-    store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow},
+    store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow, Turn},
     view::NewWindow,
 };
 use quiesce_policy::{HeaderBlock, Refusal, intent, snapshot::WindowId};
@@ -39,16 +39,20 @@ impl Store for Failing {
         self.inner.load()
     }
 
-    fn commit(&self, change: Change) -> Pending<'_, Committed> {
+    fn turn(&self) -> Pending<'_, Turn> {
+        self.inner.turn()
+    }
+
+    fn commit(&self, turn: Turn, change: Change) -> Pending<'_, Committed> {
         Box::pin(async move {
             let disk_full = || Err(StoreError::Database(sqlx::Error::Io(std::io::Error::other("disk full"))));
             match self.next.swap(WORK, Ordering::SeqCst) {
                 FAIL_BEFORE => disk_full(),
                 FAIL_AFTER => {
-                    self.inner.commit(change).await?;
+                    self.inner.commit(turn, change).await?;
                     disk_full()
                 }
-                _ => self.inner.commit(change).await,
+                _ => self.inner.commit(turn, change).await,
             }
         })
     }

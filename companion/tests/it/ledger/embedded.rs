@@ -19,10 +19,10 @@ async fn open(dir: &Path) -> (SqliteLedger, SqliteStore) {
     (SqliteLedger::open(&store).await.unwrap(), store)
 }
 
-async fn empty() -> (SqliteLedger, (SqliteStore, TempDir)) {
+async fn empty() -> Option<(SqliteLedger, (SqliteStore, TempDir))> {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, store) = open(dir.path()).await;
-    (ledger, (store, dir))
+    Some((ledger, (store, dir)))
 }
 
 ledger_contract!(empty);
