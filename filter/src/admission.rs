@@ -38,7 +38,10 @@ pub enum Admission {
         max_bytes: usize,
     },
     /// The companion is asked, and its answer is the client's.
-    Asked,
+    Asked {
+        /// The call that it answers.
+        token: u32,
+    },
 }
 
 /// What is known of a request's body.
@@ -158,8 +161,8 @@ impl Asking<'_> {
 
     fn ask_for_receipt(&self, policy: &Policy, id: &str) -> Admission {
         match intents::ask_for_receipt(self.plugin, id) {
-            true => Admission::Asked,
-            false => Admission::Answered(self.refuse(policy, Refusal::ReceiptUnavailable)),
+            Some(token) => Admission::Asked { token },
+            None => Admission::Answered(self.refuse(policy, Refusal::ReceiptUnavailable)),
         }
     }
 
@@ -221,15 +224,15 @@ fn decide(asking: &Asking<'_>, counted: Counted<'_>, policy: &Policy, classified
     }
 }
 
-/// Hands the answer of the companion on to the client that waits for it: the sender of a write that is to be
-/// kept, or who has asked for a receipt.
-pub fn hand_on(plugin: &Plugin, context_id: u32, body_bytes: usize) -> Reply {
+/// What the client gets that waits for the companion's answer: the sender of a write that is to be kept, or who
+/// has asked for a receipt.
+pub fn hand_on(plugin: &Plugin, context_id: u32, answer: Option<(Stop, Reply)>) -> Reply {
     let headers = host::request_headers();
     let request = Request::read(headers.headers());
     let policy = Rc::clone(plugin.state.borrow().policy());
     let asking = Asking { plugin, context_id, request: &request, body: Body::ToCome };
     let is_write = below_banner(&request).is_none();
-    let Some((stop, reply)) = intents::answer(body_bytes) else {
+    let Some((stop, reply)) = answer else {
         let refusal = if is_write { Refusal::IntentNotKept } else { Refusal::ReceiptUnavailable };
         return asking.refuse(&policy, refusal);
     };
@@ -298,8 +301,8 @@ impl Refusing<'_> {
         let Some(whole) = whole else { return Admission::Awaited { max_bytes } };
         let surface = self.policy.surface_name(self.classified.surface);
         match intents::offer(plugin, self.policy, request, (surface, window), whole) {
-            true => Admission::Asked,
-            false => Admission::Answered(self.answer(Refusal::IntentNotKept, None)),
+            Some(token) => Admission::Asked { token },
+            None => Admission::Answered(self.answer(Refusal::IntentNotKept, None)),
         }
     }
 

@@ -12,7 +12,7 @@ use proxy_wasm::types::{Action, LogLevel};
 use crate::{
     admission::{Admission, Body, admit, hand_on},
     config::PluginConfig,
-    host,
+    host, intents,
     learning::LEARNS,
     plugin::Plugin,
     waiting::WaitsFor,
@@ -68,14 +68,20 @@ fn on_tick(root_id: u32) {
     }
 }
 
-/// The answer to a call that a root context has made, or a stream that waits for it; without a body if the
-/// call failed.
-fn on_http_call_response(context_id: u32, token: u32, body_bytes: Option<usize>) {
-    if let Some(plugin) = plugin_of(context_id) {
+/// The answer to a call, without a body if it failed. The host has a root context take in those of streams
+/// as well, which may have ended meanwhile.
+fn on_http_call_response(root_id: u32, token: u32, body_bytes: Option<usize>) {
+    let asked = PLUGINS.with_borrow(|plugins| {
+        plugins.iter().find_map(|(_, plugin)| {
+            let context_id = plugin.waiting.borrow_mut().take_answered(token)?;
+            Some((Rc::clone(plugin), context_id))
+        })
+    });
+    if let Some((plugin, context_id)) = asked {
+        let answer = intents::answer(body_bytes.unwrap_or(0));
+        host::within(context_id, root_id, || host::reply(&hand_on(&plugin, context_id, answer)));
+    } else if let Some(plugin) = plugin_of(root_id) {
         plugin.on_response(token, body_bytes);
-    } else if let Some((plugin, WaitsFor::Answer)) = waiting(context_id) {
-        plugin.waiting.borrow_mut().remove(context_id);
-        host::reply(&hand_on(&plugin, context_id, body_bytes.unwrap_or(0)));
     }
 }
 
@@ -116,7 +122,7 @@ fn on_request_body(context_id: u32, size_bytes: usize, end_of_stream: bool) -> A
 fn on_request_trailers(context_id: u32) -> Action {
     match waiting(context_id) {
         None => Action::Continue,
-        Some((_, WaitsFor::Answer)) => Action::Pause,
+        Some((_, WaitsFor::Answer { .. })) => Action::Pause,
         Some((_, WaitsFor::Body { size_bytes, .. })) => on_request_body(context_id, size_bytes, true),
     }
 }
@@ -125,7 +131,7 @@ fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     let admission = admit(plugin, context_id, &host::request_headers(), body);
     let waits_for = match admission {
         Admission::Awaited { max_bytes } => Some(WaitsFor::Body { size_bytes: 0, max_bytes }),
-        Admission::Asked => Some(WaitsFor::Answer),
+        Admission::Asked { token } => Some(WaitsFor::Answer { token }),
         Admission::Passed | Admission::Answered(_) => None,
     };
     match waits_for {
@@ -136,7 +142,7 @@ fn go_on(plugin: &Plugin, context_id: u32, body: Body<'_>) -> Action {
     match admission {
         Admission::Passed => return Action::Continue,
         Admission::Answered(reply) => host::reply(&reply),
-        Admission::Awaited { .. } | Admission::Asked => {}
+        Admission::Awaited { .. } | Admission::Asked { .. } => {}
     }
     Action::Pause
 }

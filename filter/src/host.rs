@@ -142,13 +142,20 @@ pub fn reply(reply: &Reply) {
 
 /// Resets the stream of a request, from a tick.
 pub fn reset_stream(context_id: u32, root_id: u32) {
-    let reset = hostcalls::set_effective_context(context_id).and_then(|()| hostcalls::reset_http_request());
-    log_failure("close_stream", reset);
+    within(context_id, root_id, || log_failure("close_stream", hostcalls::reset_http_request()));
+}
+
+/// Acts in the context of a stream, from a callback of a root context.
+pub fn within(context_id: u32, root_id: u32, act: impl FnOnce()) {
+    match hostcalls::set_effective_context(context_id) {
+        Ok(()) => act(),
+        err => log_failure("set_effective_context", err),
+    }
     log_failure("set_effective_context", hostcalls::set_effective_context(root_id));
 }
 
 /// Calls the companion: POST, or GET if there is no body. The answer comes with the token returned, in a
-/// callback of the context that called.
+/// callback of a root context, whichever has called.
 pub fn call(
     config: &PluginConfig,
     path: &str,

@@ -1,8 +1,8 @@
 //! Writes that are kept for later, and their receipts: what is asked of the companion, and what it answers.
 //!
-//! A call is made in the context of the stream that waits for its answer, so that it ends with the stream and
-//! nothing has to be remembered here. How many wait at once is bounded by Envoy: by how many streams it lets
-//! in, and by the circuit breaker of the companion's cluster, beyond which a call fails at once.
+//! A call outlives the stream that waits for its answer, and whoever has gone gets none: the intent may be on
+//! disk then, and was promised to nobody. How many wait at once is bounded by Envoy: by how many streams it
+//! lets in, and by the circuit breaker of the companion's cluster, beyond which a call fails at once.
 
 use quiesce_policy::{
     Policy, Request, Stop,
@@ -16,14 +16,14 @@ use crate::{host, plugin::Plugin};
 /// How long the companion may take to answer; milliseconds.
 const ANSWER_MS: u32 = 5000;
 
-/// Offers a write to the companion; says whether an answer will come.
+/// Offers a write to the companion; the answer comes with the token returned.
 pub fn offer(
     plugin: &Plugin,
     policy: &Policy,
     request: &Request<'_>,
     (surface, window): (&str, &Window),
     body: &[u8],
-) -> bool {
+) -> Option<u32> {
     let head = intent::head(request.headers, &policy.intents().headers);
     let headers: [(&[u8], &[u8]); 3] = [
         (SURFACE_HEADER.as_bytes(), surface.as_bytes()),
@@ -31,13 +31,13 @@ pub fn offer(
         (ENFORCER_HEADER.as_bytes(), plugin.enforcer.id.as_str().as_bytes()),
     ];
     let intent = intent::write(head.as_bytes(), body);
-    host::call(&plugin.config, INTENTS_PATH, &headers, &intent, ANSWER_MS).is_some()
+    host::call(&plugin.config, INTENTS_PATH, &headers, &intent, ANSWER_MS)
 }
 
-/// Asks the companion for a receipt; says whether an answer will come.
-pub fn ask_for_receipt(plugin: &Plugin, id: &str) -> bool {
+/// Asks the companion for a receipt; the answer comes with the token returned.
+pub fn ask_for_receipt(plugin: &Plugin, id: &str) -> Option<u32> {
     let path = [RECEIPTS_PATH, id].concat();
-    host::call(&plugin.config, &path, &[], &[], ANSWER_MS).is_some()
+    host::call(&plugin.config, &path, &[], &[], ANSWER_MS)
 }
 
 /// The companion's answer to either, in its callback, if there is one for the client.

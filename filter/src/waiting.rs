@@ -15,7 +15,10 @@ pub enum WaitsFor {
         max_bytes: usize,
     },
     /// The companion's answer, which is for its client.
-    Answer,
+    Answer {
+        /// The call that it answers.
+        token: u32,
+    },
 }
 
 impl Waiting {
@@ -35,6 +38,13 @@ impl Waiting {
     pub fn get(&self, context_id: u32) -> Option<WaitsFor> {
         let at = self.find(context_id).ok()?;
         self.0.get(at).map(|(_, waits_for)| *waits_for)
+    }
+
+    /// The stream that waits for the answer to this call, which it does no more.
+    pub fn take_answered(&mut self, token: u32) -> Option<u32> {
+        let answer = WaitsFor::Answer { token };
+        let at = self.0.iter().position(|(_, waits_for)| *waits_for == answer)?;
+        Some(self.0.remove(at).0)
     }
 
     /// Whether none waits.
@@ -65,9 +75,13 @@ mod tests {
         for id in [3, 1, 2, 1] {
             waiting.set(id, body(10 * id as usize));
         }
-        waiting.set(3, WaitsFor::Answer);
+        waiting.set(3, WaitsFor::Answer { token: 9 });
         waiting.remove(2);
         waiting.remove(7);
-        assert_eq!([1, 2, 3].map(|id| waiting.get(id)), [Some(body(10)), None, Some(WaitsFor::Answer)]);
+        let answer = WaitsFor::Answer { token: 9 };
+        assert_eq!([1, 2, 3].map(|id| waiting.get(id)), [Some(body(10)), None, Some(answer)]);
+        assert_eq!([8, 9, 9].map(|token| waiting.take_answered(token)), [None, Some(3), None]);
+        waiting.remove(1);
+        assert!(waiting.is_empty());
     }
 }

@@ -153,8 +153,7 @@ fn general(linker: &mut Linker<State>) -> Result<()> {
             let state = c.data_mut();
             let token = state.next_token;
             state.next_token += 1;
-            let context = state.context();
-            state.calls.insert(token, HttpCall { token, context, cluster, headers, body, timeout_ms });
+            state.calls.insert(token, HttpCall { token, cluster, headers, body, timeout_ms });
             write(&mut c, token_ptr, &token.to_le_bytes())?;
             Ok(abi::OK)
         },

@@ -47,8 +47,6 @@ pub struct LogLine {
 pub struct HttpCall {
     /// Its token.
     pub token: u32,
-    /// The context that made it, which gets the answer: the root, or a stream.
-    pub(super) context: u32,
     /// The cluster.
     pub cluster: String,
     /// The headers, pseudo-headers included.

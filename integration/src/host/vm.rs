@@ -99,8 +99,7 @@ impl Vm {
         self.after_call()
     }
 
-    /// The HTTP calls not yet answered, oldest first. Envoy cancels those of a stream some time after its end;
-    /// until then an answer may come, so those that have ended are among them.
+    /// The HTTP calls not yet answered, oldest first. Those of a stream outlive it.
     pub fn http_calls(&self) -> Vec<HttpCall> {
         self.state().calls.values().cloned().collect()
     }
@@ -110,8 +109,8 @@ impl Vm {
     /// # Errors
     /// When there is no such call, the module traps, or misuses a host call.
     pub fn answer(&mut self, token: u32, answer: Answer) -> Result<()> {
-        let call = self.state_mut().calls.remove(&token);
-        let HttpCall { context, .. } = call.with_context(|| format!("no HTTP call {token}"))?;
+        let known = self.state_mut().calls.remove(&token).is_some();
+        ensure!(known, "no HTTP call {token}");
         let response: Option<(Pairs, Vec<u8>)> = match answer {
             Answer::Failure => None,
             Answer::Response { status, headers, body } => {
@@ -124,8 +123,9 @@ impl Vm {
         let (headers, body) =
             response.as_ref().map_or((0, 0), |(one, two)| (size(one.len()), size(two.len())));
         self.state_mut().call_response = response;
-        let args = (context, token, headers, body, 0_u32);
-        let result = self.call_void(Phase::CallResponse, context, "proxy_on_http_call_response", args);
+        // Those that streams have made are answered in the root context too.
+        let args = (ROOT, token, headers, body, 0_u32);
+        let result = self.call_void(Phase::CallResponse, ROOT, "proxy_on_http_call_response", args);
         self.state_mut().call_response = None;
         result?;
         self.after_call()
