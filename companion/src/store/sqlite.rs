@@ -23,6 +23,11 @@ use crate::{
 };
 
 const READERS: u32 = 4;
+/// The writer's cache, in KiB as SQLite wants it: a batch of intents touches more pages than the default has.
+const CACHE: &str = "-16384";
+/// So long a log is moved to its place by who commits, who has to wait for it; mostly a task of its own is
+/// there first. 64 MiB.
+const AUTOCHECKPOINT_PAGES: &str = "16384";
 
 /// State in one SQLite file.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct SqliteStore {
     /// One connection: SQLite has one writer at a time anyway, and so nobody ever finds it busy.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Opened when it is first used.
+    checkpointer: SqlitePool,
     lock: Mutex<Option<StoreLock>>,
 }
 
@@ -67,20 +74,34 @@ impl SqliteStore {
                     Ok(!connection.is_in_transaction())
                 })
             })
-            .connect_with(options.clone())
+            .connect_with(
+                options
+                    .clone()
+                    .pragma("cache_size", CACHE)
+                    .pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES),
+            )
             .await?;
         sqlx::migrate!("./migrations/sqlite").run(&writer).await?;
+        let checkpointer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, readers, lock: Mutex::new(Some(lock)) })
+        Ok(Self { writer, readers, checkpointer, lock: Mutex::new(Some(lock)) })
     }
 
     /// The one connection that writes.
     pub(crate) fn writer(&self) -> &SqlitePool {
         &self.writer
+    }
+
+    /// A connection that moves what is committed from the log to its place.
+    pub(crate) fn checkpointer(&self) -> &SqlitePool {
+        &self.checkpointer
     }
 
     /// Connections that read.
@@ -257,6 +278,7 @@ impl Store for SqliteStore {
     fn close(&self) -> Pending<'_, ()> {
         Box::pin(async move {
             self.readers.close().await;
+            self.checkpointer.close().await;
             self.writer.close().await;
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
             Ok(())

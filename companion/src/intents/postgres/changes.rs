@@ -263,7 +263,11 @@ impl Change for Decide {
                     continue;
                 }
                 let note = Some(self.note.clone());
-                outcomes.push(outcome_json(&Outcome { note, ..before.outcome.unwrap_or_default() }));
+                let mut outcome = Outcome { note, ..before.outcome.unwrap_or_default() };
+                if self.decision == Decision::Retry {
+                    (outcome.failures, outcome.since) = (0, None);
+                }
+                outcomes.push(outcome_json(&outcome));
                 seqs.push(signed(before.seq));
                 lines.insert(line_id(&before.surface, &before.line).to_vec());
             }

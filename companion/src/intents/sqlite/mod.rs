@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quiesce_policy::time::Timestamp;
 use sqlx::{Row as _, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     changes::{Accept, Claiming, Conclude, Decide, Purge},
@@ -44,7 +44,9 @@ impl SqliteLedger {
         sqlx::query("UPDATE intents SET due = 0 WHERE state = 'replaying'").execute(&writer).await?;
         let counts = Arc::new(Mutex::new(count(&readers).await?));
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(writer::write(writer, waiting, Arc::clone(&counts)));
+        let (committed, commits) = watch::channel(());
+        tokio::spawn(writer::write(writer, waiting, Arc::clone(&counts), committed));
+        tokio::spawn(writer::checkpoint(store.checkpointer().clone(), commits));
         Ok(Self { readers, queue, counts })
     }
 

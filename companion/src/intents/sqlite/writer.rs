@@ -1,9 +1,12 @@
 //! The one writer of the ledger: takes all changes that wait into one transaction, and answers when it is on disk.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     intents::counts::Counts,
@@ -12,6 +15,8 @@ use crate::{
 
 /// Changes that go into one transaction at most.
 const BATCH: usize = 256;
+/// While there are commits, their log is moved to its place this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 
 /// What changes are made to: a transaction, and the counts as they are within it.
 pub struct Book<'c> {
@@ -67,24 +72,44 @@ impl<C: Change> Work for Ticket<C> {
 }
 
 /// Writes what comes through `queue`, until nobody can send any more.
-pub async fn write(pool: SqlitePool, mut queue: mpsc::Receiver<Box<dyn Work>>, counts: Arc<Mutex<Counts>>) {
+pub async fn write(
+    pool: SqlitePool,
+    mut queue: mpsc::Receiver<Box<dyn Work>>,
+    counts: Arc<Mutex<Counts>>,
+    committed: watch::Sender<()>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     // While one transaction is synced, the next ones wait: that is what makes batches.
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let committed = commit(&pool, &mut batch, &counts).await;
-        if committed.is_err() && batch.len() > 1 {
+        let result = commit(&pool, &mut batch, &counts).await;
+        committed.send_replace(());
+        if result.is_err() && batch.len() > 1 {
             // One of them may be to blame, and the others shall not suffer for it: each for itself.
             for mut ticket in batch.drain(..) {
-                let committed = commit(&pool, std::slice::from_mut(&mut ticket), &counts).await;
-                ticket.answer(committed);
+                let result = commit(&pool, std::slice::from_mut(&mut ticket), &counts).await;
+                ticket.answer(result);
             }
             continue;
         }
-        let mut error = committed.err();
+        let mut error = result.err();
         for ticket in batch.drain(..) {
             // With an error there is only one.
             ticket.answer(error.take().map_or(Ok(()), Err));
         }
+    }
+}
+
+/// Moves what is committed from the log to its place, so that those who commit need not wait for it; until
+/// nobody commits any more.
+pub async fn checkpoint(pool: SqlitePool, mut commits: watch::Receiver<()>) {
+    while commits.changed().await.is_ok() {
+        // What is not moved now is moved the next time.
+        match sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&pool).await {
+            Ok(_) => {}
+            Err(sqlx::Error::PoolClosed) => return,
+            Err(error) => tracing::debug!(%error, "the log was not moved to its place"),
+        }
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
     }
 }
 
