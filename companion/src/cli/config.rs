@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Context,
     error::{CliError, ErrorKind},
-    output::GOOD,
+    output::{GOOD, WARN},
 };
 use crate::config::{Config, ConfigError};
 
@@ -26,6 +26,9 @@ pub fn run(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Check { file } => {
             let summary = Config::read(&file)?.summary();
             context.printer.line(format!("{GOOD}ok{GOOD:#} {}: {summary}", file.display()));
+            for warning in &summary.warnings {
+                context.printer.line(format!("{WARN}warning{WARN:#}: {warning}"));
+            }
             context.printer.document(&summary)
         }
         Command::Default => {

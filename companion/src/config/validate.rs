@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use quiesce_policy::{
     Policy,
-    snapshot::{BodyProtocol, Epoch, Exemptions, Mode, Snapshot},
+    snapshot::{Action, BodyProtocol, Epoch, Exemptions, Mode, Snapshot},
 };
 
 use super::{Config, Token};
@@ -23,6 +23,9 @@ pub struct Summary {
     pub listen: String,
     /// Whether writes would be refused.
     pub mode: Mode,
+    /// What is allowed, and probably not meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Summary {
@@ -33,18 +36,32 @@ impl Summary {
             tokens: config.tokens.len(),
             listen: config.listen.to_string(),
             mode: config.mode,
+            warnings: warnings(config),
         }
     }
 }
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { surfaces, rules, tokens, listen, mode } = self;
+        let Self { surfaces, rules, tokens, listen, mode, warnings: _ } = self;
         let mode = mode.as_str();
         let (surfaces, rules) = (count(*surfaces, "surface"), count(*rules, "rule"));
         let tokens = count(*tokens, "token");
         write!(f, "{surfaces}, {rules}, {tokens}, mode {mode}, listening on {listen}")
     }
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let queues = config
+        .surfaces
+        .iter()
+        .flat_map(|surface| &surface.rules)
+        .any(|rule| rule.action == Some(Action::Queue));
+    let nowhere = (queues && config.backfill.to.is_none()).then(|| {
+        "backfill.to: rules queue writes, and it is not said where they are to be sent: they stay held"
+            .to_owned()
+    });
+    nowhere.into_iter().collect()
 }
 
 fn count(number: usize, thing: &str) -> String {

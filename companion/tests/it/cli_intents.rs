@@ -7,7 +7,7 @@ use crate::{
         held::{fill, quick},
         origin::{Behaviour, Origin},
     },
-    command::Serve,
+    command::{Serve, command, run},
 };
 
 async fn serve(yaml: &str, lines: &[&str], each: usize) -> (Serve, tempfile::TempDir) {
@@ -145,4 +145,25 @@ WINDOW  failed  TIME  1         shop     POST /a?n=2
     assert_eq!(serve.json(&["intents", "discard", "--state", "failed"]).await, json!({ "changed": 1 }));
     let done = serve.json(&["backfill", "--wait"]).await;
     assert_eq!((&done["phase"], &done["held"]), (&json!("idle"), &json!(0)));
+}
+
+#[tokio::test]
+async fn rules_that_queue_for_nowhere_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.yaml");
+    let queue = "surfaces: [{ name: shop, rules: [{ path: /orders, effect: write, action: queue }] }]\n";
+    let check = async |yaml: &str| {
+        std::fs::write(&path, yaml).unwrap();
+        run(command(&["config", "check"]).arg(&path)).await
+    };
+    let nowhere = check(queue).await;
+    assert_eq!(nowhere.code, Some(0), "{nowhere:?}");
+    assert!(nowhere.stdout.contains("warning: backfill.to: rules queue writes"), "{nowhere:?}");
+    let somewhere = check(&format!("{queue}backfill: {{ to: \"http://10.0.0.5:10000\" }}\n")).await;
+    assert!(somewhere.code == Some(0) && !somewhere.stdout.contains("warning"), "{somewhere:?}");
+    let wrong = check("backfill: { to: \"10.0.0.5/x\", answer_headers: [Set-Cookie, set-cookie] }\n").await;
+    assert_eq!(wrong.code, Some(3));
+    for place in ["backfill.to: ", "backfill.answer_headers[0]: ", "backfill.answer_headers[1]: "] {
+        assert!(wrong.stderr.contains(place), "{wrong:?}");
+    }
 }
