@@ -106,7 +106,7 @@ async fn write(addr: SocketAddr, line: u32, stopped: Arc<AtomicBool>) -> Sent {
         let answer = match request.send(addr).await {
             Ok(answer) if answer.status == 202 => Answer::Receipt,
             Ok(answer) => match answer.json::<Value>() {
-                Ok(problem) if problem["code"] == "intent-unconfirmed" => Answer::Unknown,
+                Ok(problem) if problem["code"] == "intent-not-kept" => Answer::Unknown,
                 _ => Answer::Refused(answer.status),
             },
             Err(_) => {
