@@ -162,6 +162,26 @@ fn one_surface_can_be_observed() {
     assert_config(&sample("README.md", "observe").unwrap(), "2 surfaces, 0 rules, 0 tokens, mode enforce");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_queued_and_dropped() {
+    let yaml = sample("README.md", "queue").unwrap();
+    assert_config(&yaml, "1 surface, 2 rules");
+    let stack = in_region_eu(&yaml).await;
+    stack.companion.run(&["freeze", "--for", "10m", "--reason", "samples", "--wait"]).await.unwrap();
+    for (path, status, state) in [("/orders/7", 202, "held"), ("/views", 202, ""), ("/items", 423, "")] {
+        let answer = stack.send(&Request::post(path, "x")).await.unwrap();
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        if !state.is_empty() {
+            let at = answer.header("location").unwrap().to_owned();
+            let receipt: Value = stack.send(&Request::get(&at)).await.unwrap().json().unwrap();
+            assert_eq!(receipt["state"], state, "{receipt}");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let said = run(&stack, dir.path(), &sample("README.md", "intents").unwrap());
+    assert!(said.contains("/orders/7"), "{said}");
+}
+
 #[test]
 fn companions_can_share_a_database() {
     assert_config(&sample("README.md", "postgres").unwrap(), "0 surfaces, 0 rules, 0 tokens, mode enforce");

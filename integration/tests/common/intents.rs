@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     net::SocketAddr,
     ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use quiesce_integration::{
@@ -164,11 +165,10 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// From `QUIESCE_SEED`, else from the clock.
+    /// From `QUIESCE_SEED`, else from what the system gives.
     pub fn new() -> Self {
         let given = std::env::var("QUIESCE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
-        let seed = given.unwrap_or_else(clock);
+        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Self { seed, state: seed }
     }
 
