@@ -1,6 +1,11 @@
 //! Companion and Envoy killed, the disk full: no accepted intent is lost, none has two effects, and every
 //! line keeps its order.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "what fails here fails its test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 mod common;
 
@@ -36,7 +41,7 @@ async fn frozen() -> Stack {
 async fn is_over(stack: &Stack) -> bool {
     for state in ["held", "replaying"] {
         let listed: Value = stack.companion.json(&["intents", "list", "--state", state]).await.unwrap();
-        if listed["intents"].as_array().unwrap().len() > 0 {
+        if !listed["intents"].as_array().unwrap().is_empty() {
             return false;
         }
     }
