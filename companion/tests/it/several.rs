@@ -112,10 +112,13 @@ async fn a_new_enforcer_of_one_is_never_missed_by_the_proof_of_the_other() {
         let snapshot = answer.snapshot.unwrap();
         if snapshot.windows.is_empty() {
             // It lets writes pass, and is on disk: nothing is proven before it has the window.
-            let seen = one.window(&window).await;
-            assert!(seen.quiesced.is_none(), "round {round}: {seen:?}");
-            let barrier = seen.barrier.unwrap();
-            assert!(barrier.enforcers.iter().any(|one| one.id.as_str() == format!("edge-{round}")));
+            eventually("it is waited for", async || {
+                let seen = one.window(&window).await;
+                assert!(seen.quiesced.is_none(), "round {round}: {seen:?}");
+                let known = seen.barrier.unwrap().enforcers;
+                known.iter().any(|one| one.id.as_str() == format!("edge-{round}")).then_some(())
+            })
+            .await;
         }
         one.thaw(&window).await;
         let gone = format!("edge-{round}");
