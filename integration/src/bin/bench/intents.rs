@@ -222,7 +222,7 @@ async fn multiply(store: &Path, count: i64) -> Result<()> {
         .map(|name| match name.as_str() {
             "seq" => "n",
             "id" | "key" => "printf('%026d', n)",
-            "line" => "'/orders/' || n",
+            "line" => "'/held/' || n",
             other => other,
         })
         .collect();
