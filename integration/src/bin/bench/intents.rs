@@ -62,7 +62,7 @@ async fn frozen() -> Result<Stack> {
     let settings = format!(
         "surfaces:\n  - name: shop\n    rules:\n\
          \x20     - {{ methods: [POST], path: '/orders/{{*rest}}', effect: write, action: queue }}\n\
-         intents:\n  headers: [content-type, x-origin-delay-ms]\n\
+         intents:\n  headers: [content-type, x-origin-delay-ms]\n  max_count: 2000000\n\
          backfill: {{ to: 'http://{{origin}}', soak: 1ms, concurrency: {CONCURRENCY} }}\n"
     );
     let stack = Stack::start(StackOptions { companion: settings, ..StackOptions::default() }).await?;
