@@ -10,9 +10,9 @@
 
 use crate::{
     headers::{HeaderBlock, Headers},
-    policy::Stop,
     refusal::Refusal,
     reply::Reply,
+    stop::Stop,
 };
 
 /// Longer ids are none; bytes.

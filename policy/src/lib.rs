@@ -33,6 +33,7 @@ mod rules;
 mod schedule;
 pub mod seen;
 pub mod snapshot;
+mod stop;
 mod surfaces;
 pub mod sync;
 mod text_enum;
@@ -44,11 +45,12 @@ pub use crate::{
     headers::{HeaderBlock, Headers, Pairs},
     host::Host,
     path::{Path, PlainPath},
-    policy::{Basis, Circumstances, Classified, Policy, Stop, Verdict},
+    policy::{Basis, Circumstances, Classified, Policy, Verdict},
     refusal::Refusal,
     request::{OVERRIDE_HEADERS, Request, Suspicion},
     rules::RuleIndex,
     schedule::{Latches, Schedule},
+    stop::Stop,
     surfaces::{RuleRef, SurfaceIndex},
     time::{Timestamp, TimestampError},
 };

@@ -8,7 +8,6 @@ use crate::{
     error::SnapshotError,
     host::{Host, check_pattern},
     inspect::{called, reads_by_body, reads_by_headers},
-    intent::{INTENT_HEADER, QUEUED},
     pass::{PASS_HEADER, PassError, PassKeys},
     path::Path,
     refusal::Refusal,
@@ -18,9 +17,9 @@ use crate::{
         Action, BodyProtocol, Effect, Epoch, IntentPolicy, Mode, RefusedCalls, RetryPolicy, Snapshot,
         SurfaceName, Window,
     },
+    stop::Stop,
     surfaces::{CompiledSurface, RuleRef, Saying, SurfaceIndex, Surfaces},
     time::Timestamp,
-    wire::Dialect,
 };
 
 /// More windows than this at once are refused.
@@ -102,28 +101,6 @@ pub enum Verdict<'p> {
     Observed(Stop),
     /// A window stops it.
     Stopped(Stop, &'p Window),
-}
-
-/// What becomes of a write that does not reach the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// It is refused.
-    Refused(Refusal),
-    /// It is kept for later, if it can be.
-    Queued,
-    /// It is dropped, and its sender told so.
-    Dropped,
-}
-
-impl Stop {
-    /// The stable code, as that of refusals.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Refused(refusal) => refusal.code(),
-            Self::Queued => QUEUED,
-            Self::Dropped => "dropped",
-        }
-    }
 }
 
 /// What policy needs to know beside the request.
@@ -310,7 +287,7 @@ impl Policy {
         let Some(window) = self.schedule.refusing(&request.host, now, latches) else { return Verdict::Open };
         let stop = match self.exemption(request, window, now, peer_identity) {
             Exemption::Granted => return Verdict::Exempt,
-            Exemption::None => stop(request, classified),
+            Exemption::None => Stop::of(request, classified),
             Exemption::Rejected(PassError::Expired) => Stop::Refused(Refusal::PassExpired),
             Exemption::Rejected(_) => Stop::Refused(Refusal::PassInvalid),
         };
@@ -350,22 +327,6 @@ impl Policy {
             .and_then(|at| self.surfaces.get(at))
             .map_or(crate::OTHER_SURFACE, |surface| surface.name.as_str())
     }
-}
-
-/// What becomes of a write whose sender may not write now. Whoever speaks more than HTTP would take a 202 for
-/// the answer to a call, and an intent on its way to the origin must not become a second one.
-fn stop(request: &Request<'_>, classified: &Classified) -> Stop {
-    let accepted = match classified.action {
-        Action::Queue => Stop::Queued,
-        Action::Drop => Stop::Dropped,
-        Action::Block | Action::Allow => return Stop::Refused(Refusal::ReadOnly),
-    };
-    if request.headers.pairs().any(|(name, _)| name == INTENT_HEADER)
-        || Dialect::of(request, classified.protocol, &[]) != Dialect::Http
-    {
-        return Stop::Refused(Refusal::ReadOnly);
-    }
-    accepted
 }
 
 /// The tools of a surface that read.

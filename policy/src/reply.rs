@@ -5,10 +5,11 @@ use serde::Serialize;
 use crate::{
     headers::HeaderBlock,
     host::Host,
-    policy::{Policy, Stop},
+    policy::Policy,
     refusal::Refusal,
     schedule::{Latches, covers_host},
     snapshot::{RefusalStatus, Window, WindowId},
+    stop::Stop,
     time::Timestamp,
 };
 
