@@ -7,6 +7,7 @@ mod ledger;
 mod line;
 mod postgres;
 mod receipt;
+mod rows;
 mod seal;
 mod sqlite;
 mod storing;

@@ -6,14 +6,12 @@ use quiesce_policy::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, Row as _};
 
-use super::{
-    rows::{columns, record},
-    writer::Change,
-};
+use super::writer::Change;
 use crate::{
     intents::{
         Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, LedgerLimits, NewIntent,
         Outcome,
+        rows::{columns, record},
     },
     store::{
         Pending, StoreError,

@@ -1,7 +1,6 @@
 //! The ledger in a PostgreSQL that several companions share: what is waiting is committed together.
 
 mod changes;
-mod rows;
 mod writer;
 
 pub(crate) use self::changes::{key_id, line_id};
@@ -11,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::{
     changes::{Accept, Claiming, Conclude, Decide, Purge},
-    rows::{columns, record, state, timestamp},
     writer::{Change, Ticket, Work},
 };
 use super::{
     Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits,
     NewIntent, Page, Payload, Selection, Totals,
+    rows::{columns, record, state, timestamp},
 };
 use crate::store::{
     Pending, PostgresStore, StoreError,

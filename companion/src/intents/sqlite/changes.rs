@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use quiesce_policy::time::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{
-    rows::{columns, record, signed, state, unsigned},
-    writer::{Book, Change},
-};
+use super::writer::{Book, Change};
 use crate::{
     intents::{
         Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, LedgerLimits, NewIntent,
         Outcome,
         counts::{Full, Standing, Tally},
+        rows::{columns, record, state},
     },
-    store::{Pending, StoreError},
+    store::{
+        Pending, StoreError,
+        rows::{signed, unsigned},
+    },
 };
 
 /// [`super::Ledger::accept`].

@@ -1,7 +1,6 @@
 //! The ledger in the embedded store: what is waiting is committed together, with one sync to disk.
 
 mod changes;
-mod rows;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +11,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     changes::{Accept, Claiming, Conclude, Decide, Purge},
-    rows::{columns, record, signed, timestamp, unsigned},
     writer::{Change, Ticket, Work},
 };
 use super::{
     Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits,
     NewIntent, Page, Payload, Selection, Totals,
     counts::{Counts, Standing, Tally},
+    rows::{columns, record, state, timestamp},
 };
-use crate::store::{Pending, SqliteStore, StoreError};
+use crate::store::{
+    Pending, SqliteStore, StoreError,
+    rows::{signed, unsigned},
+};
 
 /// Changes that wait for the writer at most; whoever comes then waits for a place.
 const QUEUE: usize = 256;
@@ -173,7 +175,7 @@ async fn count(readers: &SqlitePool) -> Result<Counts, StoreError> {
     .await?;
     for row in &rows {
         let surface: String = row.try_get(0)?;
-        let state = rows::state("totals", &row.try_get::<String, _>(1)?)?;
+        let state = state("totals", &row.try_get::<String, _>(1)?)?;
         let tally = |at: usize| -> Result<Tally, StoreError> {
             Ok(Tally { count: unsigned(row.try_get(at)?), bytes: unsigned(row.try_get(at + 1)?) })
         };
