@@ -11,7 +11,7 @@ use std::{
 
 use quiesce_policy::{
     OVERRIDE_HEADERS,
-    reply::BANNER_PATH,
+    banner::BANNER_PATH,
     snapshot::{Effect, Rule, Snapshot, Surface},
 };
 

@@ -4,9 +4,10 @@ use std::{cell::OnceCell, rc::Rc};
 
 use quiesce_policy::{
     Circumstances, Classified, HeaderBlock, Policy, Refusal, Request, Stop, Timestamp, Verdict,
+    banner::{self, BANNER_PATH},
     intent::{RECEIPT_PATH, receipt_id},
     learning::may_list_tools,
-    reply::{self, BANNER_PATH, Reply},
+    reply::{self, Reply},
     retry,
     snapshot::{Action, Effect, SurfaceName, Window},
     wire::Dialect,
@@ -332,5 +333,5 @@ fn banner(plugin: &Plugin, request: &Request<'_>) -> Reply {
     let now = host::now();
     let mut state = plugin.state.borrow_mut();
     state.look_at_latches(now);
-    reply::banner(state.policy(), &request.host, now, state.latches())
+    banner::answer(state.policy(), request, now, state.latches())
 }

@@ -2,8 +2,8 @@
 //! read is stopped.
 
 use quiesce_policy::{
-    Circumstances, HeaderBlock, Latches, Policy, Request, Stop, Timestamp, Verdict,
-    reply::{RefusalReply, banner, dropped},
+    Circumstances, HeaderBlock, Latches, Policy, Request, Stop, Timestamp, Verdict, banner,
+    reply::{RefusalReply, dropped},
     snapshot::Snapshot,
     wire::Dialect,
 };
@@ -74,7 +74,7 @@ fn check_answers(snapshot: &Snapshot, policy: &Policy) {
     let latches = Latches::new();
     for now in starts.chain([Timestamp::default()]) {
         let is_json = |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).is_ok();
-        assert!(is_json(&banner(policy, &request.host, now, &latches).body), "the banner is no JSON");
+        assert!(is_json(&banner::answer(policy, &request, now, &latches).body), "the banner is no JSON");
         let circumstances = Circumstances { now, latches: &latches, peer_identity: &mut || None };
         let Verdict::Stopped(stop, window) = policy.judge(&request, &classified, circumstances) else {
             continue;

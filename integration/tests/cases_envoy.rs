@@ -102,7 +102,7 @@ async fn run(snapshot: &Snapshot, clock: Timestamp, cases: &[&Case]) {
 fn moved(snapshot: &Snapshot, clock: Timestamp, now: Timestamp) -> Snapshot {
     let moved = |at: Timestamp| Timestamp::from_unix_ms(now.unix_ms() + at.unix_ms() - clock.unix_ms());
     let mut snapshot = snapshot.clone();
-    for window in &mut snapshot.windows {
+    for window in snapshot.windows.iter_mut().chain(&mut snapshot.ended) {
         window.starts_at = moved(window.starts_at);
         window.ends_at = window.ends_at.map(moved);
         window.expires_at = moved(window.expires_at);

@@ -9,6 +9,7 @@
 //! [`Policy::judge`] says what becomes of a write, and [`reply`] writes the answer.
 #![forbid(unsafe_code)]
 
+pub mod banner;
 mod body;
 mod bytes;
 mod conditions;
@@ -19,6 +20,7 @@ mod inspect;
 pub mod intent;
 pub mod json;
 pub mod learning;
+mod object;
 pub mod pass;
 mod path;
 mod pattern;

@@ -129,7 +129,7 @@ impl Policy {
         Ok(Self {
             epoch: snapshot.version,
             mode: snapshot.mode,
-            schedule: Schedule::new(&snapshot.windows),
+            schedule: Schedule::new(&snapshot.windows, &snapshot.ended),
             surfaces,
             identities: exemptions.identities.iter().cloned().collect(),
             pass_keys,

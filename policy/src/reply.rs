@@ -1,23 +1,12 @@
-//! The answers that an enforcer gives itself: refusals as problem details, and the banner.
-
-use serde::Serialize;
+//! The answers that an enforcer gives itself to writes: refusals as problem details.
 
 use crate::{
     headers::HeaderBlock,
-    host::Host,
-    policy::Policy,
+    object::Object,
     refusal::Refusal,
-    schedule::{Latches, covers_host},
-    snapshot::{RefusalStatus, Window, WindowId},
+    snapshot::{RefusalStatus, Window},
     stop::Stop,
-    time::Timestamp,
 };
-
-/// Where the banner is read: a well-known URI (RFC 8615).
-pub const BANNER_PATH: &[u8] = b"/.well-known/maintenance";
-
-/// How long caches may keep the banner; seconds.
-const BANNER_MAX_AGE_S: u32 = 5;
 
 /// How the last member of a refusal's body begins.
 const RETRY_AFTER_MEMBER: &str = ",\"retry_after_s\":";
@@ -47,26 +36,6 @@ pub struct RefusalReply {
     body_start: String,
 }
 
-/// Problem details (RFC 9457) with the members that Quiesce adds; `retry_after_s` follows as the last.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: String,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window: Option<&'a WindowId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    starts_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ends_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contact: Option<&'a str>,
-}
-
 impl RefusalReply {
     /// The answer for one reason. `window` is the one that refuses, if it is known.
     pub fn new(refusal: Refusal, window: Option<&Window>, status_page: Option<&str>) -> Self {
@@ -81,18 +50,20 @@ impl RefusalReply {
         detail: String,
     ) -> Self {
         let status = refusal.status(window.map_or(RefusalStatus::Unavailable, |window| window.status));
-        let problem = Problem {
-            r#type: format!("urn:quiesce:problem:{}", refusal.code()),
-            title: refusal.title(),
-            status,
-            detail,
-            code: refusal.code(),
-            window: window.map(|window| &window.id),
-            reason: window.map(|window| window.reason.as_str()),
-            starts_at: window.map(|window| window.starts_at),
-            ends_at: window.and_then(|window| window.ends_at),
-            contact: window.and_then(|window| window.contact.as_deref()),
-        };
+        // Problem details (RFC 9457) with the members that Quiesce adds; `retry_after_s` follows as the last.
+        let mut problem = Object::default();
+        problem.text("type", &format!("urn:quiesce:problem:{}", refusal.code()));
+        problem.text("title", refusal.title());
+        problem.raw("status", &status.to_string());
+        problem.text("detail", &detail);
+        problem.text("code", refusal.code());
+        if let Some(window) = window {
+            problem.text("window", window.id.as_str());
+            problem.text("reason", &window.reason);
+            problem.instant("starts_at", Some(window.starts_at));
+            problem.instant("ends_at", window.ends_at);
+            problem.maybe("contact", window.contact.as_deref());
+        }
         let link = status_page.map(|page| format!("<{page}>; rel=\"status\""));
         let mut headers: Vec<(&[u8], &[u8])> = vec![
             (b"content-type", b"application/problem+json"),
@@ -102,10 +73,9 @@ impl RefusalReply {
         ];
         headers.extend(link.as_ref().map(|link| (&b"link"[..], link.as_bytes())));
         headers.push((b"retry-after", b""));
-        let mut body_start = String::from_utf8(to_json(&problem)).unwrap_or_default();
-        body_start.pop();
+        let mut body_start = problem.unfinished();
         body_start.push_str(RETRY_AFTER_MEMBER);
-        Self { status, headers: HeaderBlock::new(&headers), message: problem.detail, body_start }
+        Self { status, headers: HeaderBlock::new(&headers), message: detail, body_start }
     }
 
     /// The answer to a client that shall wait so long; seconds.
@@ -162,66 +132,4 @@ pub fn dropped(window: &Window) -> Reply {
     let headers =
         HeaderBlock::new(&[(b"content-type", b"application/json"), (b"cache-control", b"no-store")]);
     Reply { status: 202, grpc_status: None, headers, body: body.into_bytes() }
-}
-
-/// What the banner says.
-#[derive(Serialize)]
-struct Banner<'a> {
-    state: BannerState,
-    windows: Vec<BannerWindow<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_page: Option<&'a str>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum BannerState {
-    Open,
-    Upcoming,
-    ReadOnly,
-}
-
-#[derive(Serialize)]
-struct BannerWindow<'a> {
-    id: &'a WindowId,
-    state: BannerState,
-    starts_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ends_at: Option<Timestamp>,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contact: Option<&'a str>,
-}
-
-/// The banner for a host: the windows that are in force or to come.
-pub fn banner(policy: &Policy, host: &Host<'_>, now: Timestamp, latches: &Latches) -> Reply {
-    let windows: Vec<_> = policy
-        .schedule()
-        .windows()
-        .iter()
-        .filter(|window| now < window.expires_at && covers_host(window, host))
-        .map(|window| BannerWindow {
-            id: &window.id,
-            state: if window.started || now >= window.starts_at || latches.contains(&window.id) {
-                BannerState::ReadOnly
-            } else {
-                BannerState::Upcoming
-            },
-            starts_at: window.starts_at,
-            ends_at: window.ends_at,
-            reason: &window.reason,
-            contact: window.contact.as_deref(),
-        })
-        .collect();
-    let state = windows.iter().map(|window| window.state).max().unwrap_or(BannerState::Open);
-    let banner = Banner { state, windows, status_page: policy.status_page() };
-    let max_age = format!("public, max-age={BANNER_MAX_AGE_S}");
-    let headers =
-        HeaderBlock::new(&[(b"content-type", b"application/json"), (b"cache-control", max_age.as_bytes())]);
-    Reply { status: 200, grpc_status: None, headers, body: to_json(&banner) }
-}
-
-/// These types have string keys and no custom serialisation, so that writing them cannot fail.
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
 }

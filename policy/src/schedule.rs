@@ -15,22 +15,30 @@ pub type Latches = Vec<WindowId>;
 #[derive(Debug, Default)]
 pub struct Schedule {
     windows: Vec<Window>,
+    ended: Vec<Window>,
 }
 
 impl Schedule {
     /// Takes in all windows that could concern anyone.
-    pub fn new(windows: &[Window]) -> Self {
-        Self { windows: windows.to_vec() }
+    pub fn new(windows: &[Window], ended: &[Window]) -> Self {
+        Self { windows: windows.to_vec(), ended: ended.to_vec() }
     }
 
     /// Drops the windows whose scope does not cover an enforcer with these labels.
     pub fn retain_for(&mut self, labels: &BTreeMap<String, String>) {
-        self.windows.retain(|window| window.scope.covers_labels(labels));
+        for windows in [&mut self.windows, &mut self.ended] {
+            windows.retain(|window| window.scope.covers_labels(labels));
+        }
     }
 
     /// All windows, in force or to come.
     pub fn windows(&self) -> &[Window] {
         &self.windows
+    }
+
+    /// Windows that are over, of which people are told still.
+    pub fn ended(&self) -> &[Window] {
+        &self.ended
     }
 
     /// The windows in force at `now`.
@@ -115,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_window_is_in_force_from_its_start_until_its_lease_ends() {
-        let schedule = Schedule::new(&[window("w", Scope::default())]);
+        let schedule = Schedule::new(&[window("w", Scope::default())], &[]);
         let in_force =
             |at: u64| !ids(schedule.in_force(Timestamp::from_unix_ms(at), &Latches::new())).is_empty();
         let seen = [999_999, 1_000_000, 1_001_500, 1_001_999, 1_002_000].map(in_force);
@@ -124,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_latched_window_survives_a_clock_that_jumps_back() {
-        let schedule = Schedule::new(&[window("w", Scope::default())]);
+        let schedule = Schedule::new(&[window("w", Scope::default())], &[]);
         let mut latches = Latches::new();
         let before = Timestamp::from_unix_ms(1);
         assert_eq!(ids(schedule.to_latch(START, &latches)), ["w"]);
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn a_started_window_needs_no_clock() {
         let started = Window { started: true, ..window("w", Scope::default()) };
-        let schedule = Schedule::new(&[started]);
+        let schedule = Schedule::new(&[started], &[]);
         let before = Timestamp::from_unix_ms(1);
         assert_eq!(ids(schedule.in_force(before, &Latches::new())), ["w"]);
         assert_eq!(ids(schedule.to_latch(START, &Latches::new())), [""; 0]);
@@ -153,7 +161,7 @@ mod tests {
         assert!(!covered("example.com") && !covered("notexample.com") && !covered("b.org"));
 
         let labels = BTreeMap::from([("zone".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
-        let mut schedule = Schedule::new(&[window("w", Scope { labels, ..Scope::default() })]);
+        let mut schedule = Schedule::new(&[window("w", Scope { labels, ..Scope::default() })], &[]);
         schedule.retain_for(&BTreeMap::from([("zone".to_owned(), "b".to_owned())]));
         assert_eq!(schedule.windows().len(), 1);
         schedule.retain_for(&BTreeMap::new());
@@ -165,7 +173,7 @@ mod tests {
         let longer = Window { ends_at: Some(START.plus_ms(1500)), ..window("longer", Scope::default()) };
         let open = Window { ends_at: None, ..window("open", Scope::default()) };
         let speaks = |windows: &[Window]| {
-            let schedule = Schedule::new(windows);
+            let schedule = Schedule::new(windows, &[]);
             let window = schedule.refusing(&Host::Odd, START, &Latches::new());
             window.map(|window| window.id.to_string())
         };

@@ -100,6 +100,10 @@ pub struct Snapshot {
     /// Windows that are in force, or will be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
+    /// Windows that are over, and refuse nothing: people are told of them until `expires_at`, and that they ended at
+    /// `ends_at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Window>,
     /// The APIs behind the proxies. A request that belongs to none is judged by its method alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,

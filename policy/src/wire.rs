@@ -8,6 +8,7 @@ use base64ct::{Base64, Encoding as _};
 use crate::{
     body::json_rpc,
     headers::{HeaderBlock, Headers},
+    object::quoted,
     reply::{RefusalReply, Reply},
     request::Request,
     snapshot::{BodyProtocol, RefusedCalls},
@@ -253,8 +254,4 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use quiesce_policy::{
     Circumstances, HeaderBlock, Latches, Policy, Refusal, Request, Stop, Timestamp, Verdict,
-    reply::{self, BANNER_PATH, RefusalReply, Reply},
+    banner::{self, BANNER_PATH},
+    reply::{self, RefusalReply, Reply},
     retry::RetryLedger,
     snapshot::{Action, Effect, Snapshot},
     wire::Dialect,
@@ -83,7 +84,7 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
     let request = Request::read(block.headers());
     let latches = Latches::new();
     if request.target.starts_with(BANNER_PATH) && method == "GET" {
-        return answered("answer", &reply::banner(&policy, &request.host, case.clock, &latches));
+        return answered("answer", &banner::answer(&policy, &request, case.clock, &latches));
     }
     let mut classified = policy.classify(&request);
     let body = body.as_deref().unwrap_or_default().as_bytes();
@@ -116,7 +117,9 @@ fn run(case: &Case, snapshot: &Snapshot) -> Value {
 }
 
 fn answered(verdict: &str, reply: &Reply) -> Value {
-    let body: Value = serde_json::from_slice(&reply.body).unwrap();
+    // Only who has an answer already is sent none.
+    let body: Value =
+        if reply.status == 304 { Value::Null } else { serde_json::from_slice(&reply.body).unwrap() };
     let retry_after_s = reply.headers.headers().single(b"retry-after");
     // The same problem is in what JSON-RPC and GraphQL know as errors.
     let dressed = [&body["error"]["data"], &body["errors"][0]["extensions"]];
