@@ -81,6 +81,9 @@ pub enum ServiceError {
     /// The snapshot could not be written as JSON.
     #[error("the snapshot cannot be written: {0}")]
     Snapshot(#[from] serde_json::Error),
+    /// A page could not be written.
+    #[error("the status page cannot be written: {0}")]
+    Page(#[from] askama::Error),
     /// An enforcer could not be registered in time.
     #[error("the enforcer could not be registered on disk in time")]
     NotRegistered,
@@ -130,7 +133,7 @@ impl ServiceError {
             Self::ShuttingDown => "shutting-down",
             Self::Store(_) => "store-failed",
             Self::Seal(_) => "sealed",
-            Self::Pass(_) | Self::Snapshot(_) | Self::Task(_) => "internal",
+            Self::Pass(_) | Self::Snapshot(_) | Self::Page(_) | Self::Task(_) => "internal",
         }
     }
 

@@ -68,6 +68,8 @@ pub enum EventKind {
     IntentsDiscarded,
     /// An operator was given intents with all that they hold.
     IntentsExported,
+    /// An operator told people something about a window, in the words that are the evidence.
+    UpdatePosted,
 }
 
 impl EventKind {
@@ -92,6 +94,7 @@ impl EventKind {
             Self::IntentsRetried => "intents-retried",
             Self::IntentsDiscarded => "intents-discarded",
             Self::IntentsExported => "intents-exported",
+            Self::UpdatePosted => "update-posted",
         }
     }
 
@@ -122,6 +125,7 @@ impl EventKind {
             K::IntentsRetried,
             K::IntentsDiscarded,
             K::IntentsExported,
+            K::UpdatePosted,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

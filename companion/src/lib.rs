@@ -19,6 +19,7 @@ pub mod lean;
 pub mod limits;
 pub mod metrics;
 pub mod passes;
+pub mod public;
 pub mod rule_text;
 pub mod seen;
 pub mod server;

@@ -4,6 +4,8 @@ use quiesce_policy::snapshot::Scope;
 
 /// Characters of a window's reason.
 pub const MAX_REASON: usize = 500;
+/// Characters of a rollback plan, and of what is posted about a window.
+pub const MAX_WORDS: usize = 1000;
 /// Characters of a contact.
 pub const MAX_CONTACT: usize = 200;
 /// Characters of a name: a token's, a pass's subject.

@@ -13,6 +13,7 @@ use crate::{
     error::ServiceError,
     intents::{Ledger, PostgresLedger, Seals, SqliteLedger},
     passes::{PassError, PassSigner},
+    public::Keeper,
     service::{Service, control},
     store::{Location, PostgresStore, SqliteStore, Store, StoreError},
 };
@@ -116,6 +117,7 @@ impl Server {
             epoch = service.published().epoch.0, "listening"
         );
         let router = api::router(Arc::clone(&service));
+        let pages = tokio::spawn(Keeper::open(Arc::clone(&service)).await?.run());
         let controller = tokio::spawn(control(Arc::clone(&service)));
         let fleet_keeper = tokio::spawn(Arc::clone(&service).keep_fleet());
         let others_keeper = tokio::spawn(Arc::clone(&service).keep_up());
@@ -147,7 +149,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, others_keeper, tidier, backfill] {
+        for task in [controller, fleet_keeper, others_keeper, tidier, backfill, pages] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

@@ -56,6 +56,9 @@ pub struct NewWindow {
     /// The barrier does not hold with fewer live enforcers than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<u32>,
+    /// What happens if the work fails, in words for the public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
 }
 
 /// Where a window applies. Empty means everywhere.
@@ -74,6 +77,14 @@ pub struct ScopeSchema {
 pub struct Extension {
     /// By how much; milliseconds.
     pub by_ms: u64,
+}
+
+/// Tells the public something about a window.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUpdate {
+    /// What, in one's own words.
+    pub text: String,
 }
 
 /// One window as it is now.
@@ -108,6 +119,9 @@ pub struct WindowView {
     pub drain_timeout_ms: u64,
     /// The barrier does not hold with fewer live enforcers than this.
     pub expect: Option<u32>,
+    /// What happens if the work fails, in words for the public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub issued_at: Timestamp,

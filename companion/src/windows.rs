@@ -27,6 +27,30 @@ pub struct WindowRecord {
     pub issued_by: String,
     /// The barrier does not hold with fewer live enforcers than this.
     pub expect: Option<u32>,
+    /// What happens if the work fails, in words for the public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
+    /// Of a window whose writes are open again: until when enforcers tell people that it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+}
+
+/// That a window is over, as long as people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// When writes were opened again.
+    pub ended_at: Timestamp,
+    /// Until when people are told.
+    pub until: Timestamp,
+}
+
+impl WindowRecord {
+    /// The window as enforcers tell people of it after its end.
+    pub fn told_as_ended(&self) -> Option<Window> {
+        let Notice { ended_at, until } = self.notice?;
+        Some(Window { ends_at: Some(ended_at), expires_at: until, ..self.window.clone() })
+    }
 }
 
 /// Where a window is in its life.
@@ -184,7 +208,8 @@ impl History {
             | EventKind::BackfillResumed
             | EventKind::IntentsRetried
             | EventKind::IntentsDiscarded
-            | EventKind::IntentsExported => {}
+            | EventKind::IntentsExported
+            | EventKind::UpdatePosted => {}
         }
     }
 
@@ -260,7 +285,8 @@ pub fn scopes_meet(one: &Scope, other: &Scope) -> bool {
     labels && hosts
 }
 
-fn hosts_meet(one: &str, other: &str) -> bool {
+/// Whether some host fits both patterns.
+pub(crate) fn hosts_meet(one: &str, other: &str) -> bool {
     let below = |pattern: &str, host: &str| {
         pattern.strip_prefix('*').is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
     };

@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod intents;
 mod problem;
+mod public;
 mod surfaces;
 mod windows;
 
@@ -48,6 +49,7 @@ const BODY_BYTES: usize = 64 * 1024;
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
         (name = "sync", description = "For enforcers"),
+        (name = "public", description = "What everybody may see, without a token"),
         (name = "health", description = "For whoever runs the companion"),
     )
 )]
@@ -70,6 +72,13 @@ pub fn router(service: Arc<Service>) -> Router {
     let (open, open_doc) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(public::page))
+        .routes(routes!(public::json))
+        .routes(routes!(public::atom))
+        .routes(routes!(public::calendar))
+        .routes(routes!(public::style))
+        .routes(routes!(public::script))
+        .routes(routes!(public::banner))
         .split_for_parts();
     let (viewer, viewer_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(windows::list))
@@ -90,6 +99,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::thaw))
         .routes(routes!(windows::cancel))
         .routes(routes!(windows::extend))
+        .routes(routes!(windows::post_update))
         .routes(routes!(fleet::forget))
         .routes(routes!(fleet::issue_pass))
         .routes(routes!(backfill::retry))

@@ -16,7 +16,7 @@ use crate::{
     auth::Caller,
     fleet::MAX_WAIT_MS,
     service::Service,
-    view::{BarrierView, EventList, NewWindow, ProblemView, StatusView, WindowList, WindowView},
+    view::{BarrierView, EventList, NewUpdate, NewWindow, ProblemView, StatusView, WindowList, WindowView},
 };
 
 type Shared = State<Arc<Service>>;
@@ -155,6 +155,25 @@ pub async fn extend(
     StrictJson(extension): StrictJson<crate::view::Extension>,
 ) -> Result<Json<WindowView>, Fault> {
     Ok(Json(service.extend(caller, id, extension).await?))
+}
+
+/// Tell the public something about a window, on its page and in its feeds.
+#[utoipa::path(
+    post, path = "/v1/windows/{id}/updates", tag = "windows", params(("id" = String, Path)),
+    request_body = NewUpdate,
+    responses(
+        (status = 200, body = WindowView),
+        (status = "4XX", body = ProblemView, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["operator"])),
+)]
+pub async fn post_update(
+    State(service): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<WindowId>,
+    StrictJson(update): StrictJson<NewUpdate>,
+) -> Result<Json<WindowView>, Fault> {
+    Ok(Json(service.post_update(caller, id, update).await?))
 }
 
 /// How things stand: the windows that are not over, and the fleet in numbers.

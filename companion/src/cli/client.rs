@@ -10,7 +10,7 @@ use super::error::{CliError, ErrorKind};
 use crate::{
     backfill::view::{BackfillView, IntentList, IntentSelection, IntentView, IntentsChanged},
     view::{
-        BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView,
+        BarrierView, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView, StatusView,
         SurfacesView, WindowView,
     },
 };
@@ -149,6 +149,12 @@ impl Client {
     pub async fn extend(&self, id: &WindowId, by_ms: u64) -> Result<WindowView, CliError> {
         let body = Extension { by_ms };
         self.call(Method::POST, &["windows", id.as_str(), "extend"], &[], Some(&body)).await
+    }
+
+    /// Tells the public something about a window.
+    pub async fn post_update(&self, id: &WindowId, text: &str) -> Result<WindowView, CliError> {
+        let body = NewUpdate { text: text.to_owned() };
+        self.call(Method::POST, &["windows", id.as_str(), "updates"], &[], Some(&body)).await
     }
 
     /// One window.

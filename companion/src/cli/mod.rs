@@ -1,5 +1,6 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
+mod announce;
 mod backfill;
 mod cancel;
 mod catalog;
@@ -73,6 +74,8 @@ enum Command {
     Thaw(thaw::Args),
     /// Move a window's end.
     Extend(extend::Args),
+    /// Tell people something about a window, on the status page and in its feeds.
+    Announce(announce::Args),
     /// Take back a window that has not begun.
     Cancel(cancel::Args),
     /// Show the windows that are not over, and the fleet in numbers.
@@ -152,6 +155,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Freeze(args) => freeze::run(context, args).await,
             Command::Thaw(args) => thaw::run(context, args).await,
             Command::Extend(args) => extend::run(context, args).await,
+            Command::Announce(args) => announce::run(context, args).await,
             Command::Cancel(args) => cancel::run(context, args).await,
             Command::Status(args) => status::run(context, args).await,
             Command::Schedule(args) => schedule::run(context, args).await,

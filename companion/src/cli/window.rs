@@ -42,6 +42,9 @@ pub struct WindowArgs {
     /// Writes still in flight this long after the start are cut.
     #[arg(long, value_name = "DURATION")]
     pub drain_timeout: Option<Period>,
+    /// What happens if the work fails, in words for the public.
+    #[arg(long, value_name = "TEXT")]
+    pub rollback: Option<String>,
     /// Do not call it quiesced with fewer live enforcers.
     #[arg(long, value_name = "N")]
     pub expect: Option<u32>,
@@ -93,6 +96,7 @@ impl WindowArgs {
             status: self.status,
             drain_timeout_ms: self.drain_timeout.map(Period::ms),
             expect: self.expect,
+            rollback: self.rollback.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod duration;
 mod intents;
 mod layered;
 mod places;
+mod public;
 mod validate;
 
 use std::{
@@ -18,11 +19,12 @@ use quiesce_policy::snapshot::{
 use serde::Deserialize;
 
 pub(crate) use self::backfill::target;
-use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered};
+use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered, public::PartialPublic};
 pub use self::{
     backfill::{Backfill, Backoff},
     duration::Period,
     intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
+    public::Public,
     validate::Summary,
 };
 use crate::{
@@ -76,6 +78,8 @@ layered! {
             intents: Intents / PartialIntents,
             /// How held writes are replayed.
             backfill: Backfill / PartialBackfill,
+            /// What the public is told.
+            public: Public / PartialPublic,
         }
     }
 }

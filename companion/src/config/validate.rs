@@ -74,6 +74,7 @@ pub(super) fn snapshot(config: &Config, catalogs: &Catalogs) -> Snapshot {
         version: Epoch(0),
         mode: config.mode,
         windows: Vec::new(),
+        ended: Vec::new(),
         catalogs: catalogs.named_by(&config.surfaces),
         surfaces: config.surfaces.clone(),
         exemptions: Exemptions { identities: config.exemptions.identities.clone(), pass_keys: Vec::new() },
@@ -138,6 +139,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }
     super::intents::problems(&config.intents, &config.surfaces, &mut wrong);
     super::backfill::problems(&config.backfill, &mut wrong);
+    super::public::problems(&config.public, &config.surfaces, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {
         Err(error) => wrong("catalogs", error.to_string()),

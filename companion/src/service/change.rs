@@ -25,8 +25,8 @@ use crate::{
     limits,
     passes::PassError,
     store::{Change, Openness},
-    view::{Extension, NewPass, NewWindow, PassView, WindowView},
-    windows::{OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
+    view::{Extension, NewPass, NewUpdate, NewWindow, PassView, WindowView},
+    windows::{Notice, OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
 };
 
 /// How far in the past a start may lie and still mean "now"; milliseconds.
@@ -131,6 +131,27 @@ impl Service {
         .await
     }
 
+    /// Tells the public something about a window, in the operator's own words.
+    pub async fn post_update(
+        self: &Arc<Self>,
+        caller: Caller,
+        id: WindowId,
+        update: NewUpdate,
+    ) -> Result<WindowView, ServiceError> {
+        limits::text(&update.text, limits::MAX_WORDS)
+            .map_err(|message| ServiceError::invalid("text", message))?;
+        let service = Arc::clone(self);
+        detached(async move {
+            let desk = service.desk().await?;
+            let open = service.find(&desk, &id).await?;
+            let evidence = json!({ "text": update.text });
+            let event = event(&open, EventKind::UpdatePosted, &caller.name, clock::now(), evidence);
+            service.carry_out(desk, open, event, Effect::Recorded).await?;
+            service.view_open(&id)
+        })
+        .await
+    }
+
     /// Issues a pass. It is not kept; that it was issued is.
     pub async fn issue_pass(
         self: &Arc<Self>,
@@ -180,6 +201,10 @@ impl Service {
         effect: Effect,
     ) -> Result<(), ServiceError> {
         let openness = if effect == Effect::Ended { Openness::Ended } else { Openness::Open };
+        if effect == Effect::Ended && open.history.started.is_some() {
+            let until = event.at.plus_ms(self.config.public.ended_for.ms());
+            open.record.notice = Some(Notice { ended_at: event.at, until });
+        }
         let publish_at = (effect != Effect::Recorded).then_some(event.at);
         let change = Change {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
@@ -204,9 +229,14 @@ impl Service {
             open.history.apply(event);
         }
         match effect {
-            Effect::Ended => desk.windows.remove(open.id()),
-            Effect::Published | Effect::Recorded => desk.windows.insert(open.id().clone(), open),
-        };
+            Effect::Ended => {
+                desk.windows.remove(open.id());
+                desk.note_end(open.record);
+            }
+            Effect::Published | Effect::Recorded => {
+                desk.windows.insert(open.id().clone(), open);
+            }
+        }
         desk.revision = committed.revision;
         self.publish(&desk, committed.version)
     }
@@ -267,6 +297,9 @@ impl Service {
         if let Some(contact) = &contact {
             check("contact", contact, limits::MAX_CONTACT)?;
         }
+        if let Some(rollback) = &new.rollback {
+            check("rollback", rollback, limits::MAX_WORDS)?;
+        }
         limits::scope(&new.scope).map_err(|(place, message)| ServiceError::invalid(place, message))?;
         let drain_timeout_ms = new.drain_timeout_ms.unwrap_or(defaults.drain_timeout.ms());
         if drain_timeout_ms > defaults.max_duration.ms() {
@@ -294,8 +327,14 @@ impl Service {
         // Whatever enforcers would not take is not issued.
         Policy::compile(&Snapshot { windows: windows.collect(), ..Snapshot::default() })
             .map_err(|error| ServiceError::invalid(error.place, error.problem))?;
-        let record =
-            WindowRecord { window, issued_at: now, issued_by: caller.name.clone(), expect: new.expect };
+        let record = WindowRecord {
+            window,
+            issued_at: now,
+            issued_by: caller.name.clone(),
+            expect: new.expect,
+            rollback: new.rollback,
+            notice: None,
+        };
         Ok(OpenWindow { record, history: Default::default(), began: None })
     }
 

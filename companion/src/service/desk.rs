@@ -8,28 +8,33 @@ use std::{
     time::Instant,
 };
 
-use quiesce_policy::snapshot::{Snapshot, WindowId};
+use quiesce_policy::{
+    snapshot::{Epoch, Snapshot, Window, WindowId},
+    time::Timestamp,
+};
 use tokio::sync::MutexGuard;
 
 use super::{Configuration, Service};
 use crate::{
     clock,
     error::ServiceError,
-    store::{Configured, StoredWindow, Turn},
-    windows::OpenWindow,
+    store::{Configured, ENDED_KEPT, StoredWindow, Turn},
+    windows::{OpenWindow, WindowRecord},
 };
 
 /// The windows that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     pub windows: BTreeMap<WindowId, OpenWindow>,
+    /// The windows issued last that are over, by when they were issued; bounded.
+    ended: BTreeMap<(Timestamp, WindowId), WindowRecord>,
     /// The revision of the store that they are of.
     pub revision: u64,
 }
 
 impl Desk {
     /// Puts the windows on it that were loaded.
-    pub fn take_in(&mut self, windows: Vec<StoredWindow>, revision: u64) {
+    pub fn take_in(&mut self, windows: Vec<StoredWindow>, ended: Vec<WindowRecord>, revision: u64) {
         let mut windows: BTreeMap<_, _> = windows
             .into_iter()
             .map(OpenWindow::from_stored)
@@ -38,7 +43,24 @@ impl Desk {
         for (id, window) in &mut windows {
             window.began = self.windows.get(id).and_then(|known| known.began);
         }
-        *self = Self { windows, revision };
+        *self = Self { windows, ended: BTreeMap::new(), revision };
+        ended.into_iter().for_each(|record| self.note_end(record));
+    }
+
+    /// Keeps what people are to be told of a window that is over.
+    pub fn note_end(&mut self, record: WindowRecord) {
+        self.ended.insert((record.issued_at, record.window.id.clone()), record);
+        while self.ended.len() > usize::try_from(ENDED_KEPT).unwrap_or(usize::MAX) {
+            self.ended.pop_first();
+        }
+    }
+
+    /// What enforcers tell people of windows that are over, in the snapshot of this version: of one version it is
+    /// always the same, for versions are instants.
+    pub fn told_as_ended(&self, version: Epoch) -> Vec<Window> {
+        let open = self.windows.values().map(|open| &open.record);
+        let told = open.chain(self.ended.values()).filter_map(WindowRecord::told_as_ended);
+        told.filter(|window| window.expires_at.unix_ms() > version.0).collect()
     }
 }
 
@@ -71,7 +93,7 @@ impl Service {
     /// Reads what is on disk, and publishes it.
     pub(super) async fn reload(&self, desk: &mut Desk) -> Result<(), ServiceError> {
         let loaded = self.store.load().await?;
-        desk.take_in(loaded.windows, loaded.revision);
+        desk.take_in(loaded.windows, loaded.ended, loaded.revision);
         self.adopt(loaded.configured)?;
         if let Some(event) = &loaded.backfill {
             self.backfill.take_note(event);

@@ -40,6 +40,7 @@ use crate::{
     intents::{Intake, Ledger, Seals},
     metrics::Metrics,
     passes::PassSigner,
+    public::Pages,
     rule_text::RuleTexts,
     seen::SeenRequests,
     store::{Change, Configured, Others, Store},
@@ -71,6 +72,8 @@ pub struct Service {
     /// A commit failed, and it is not known whether it took effect: what is on disk must be read again.
     desk_is_stale: AtomicBool,
     published: watch::Sender<Arc<Published>>,
+    /// What the public sees, once it is written.
+    pub(crate) pages: watch::Sender<Option<Arc<Pages>>>,
     fleet: Mutex<Fleet>,
     /// Held while the fleet is loaded or saved, so that what is loaded is never older than what was saved.
     fleet_on_disk: tokio::sync::Mutex<()>,
@@ -161,6 +164,7 @@ impl Service {
             desk: tokio::sync::Mutex::default(),
             desk_is_stale: AtomicBool::new(false),
             published: watch::Sender::new(Arc::new(nothing)),
+            pages: watch::Sender::new(None),
             fleet: Mutex::new(fleet),
             fleet_on_disk: tokio::sync::Mutex::default(),
             seen: Mutex::new(seen),
@@ -170,7 +174,7 @@ impl Service {
             shutdown: watch::Sender::new(false),
         });
         let mut desk = service.desk.lock().await;
-        desk.take_in(loaded.windows, loaded.revision);
+        desk.take_in(loaded.windows, loaded.ended, loaded.revision);
         if digest == loaded.configured.digest && loaded.version != Epoch(0) {
             service.publish(&desk, loaded.version)?;
         } else {
@@ -198,10 +202,11 @@ impl Service {
         Ok(service)
     }
 
-    fn snapshot(&self, windows: &BTreeMap<WindowId, OpenWindow>, version: Epoch) -> Snapshot {
+    fn snapshot(&self, desk: &Desk, version: Epoch) -> Snapshot {
         let mut snapshot = self.configured().snapshot.clone();
         snapshot.version = version;
-        snapshot.windows = windows.values().map(|open| open.record.window.clone()).collect();
+        snapshot.windows = desk.windows.values().map(|open| open.record.window.clone()).collect();
+        snapshot.ended = desk.told_as_ended(version);
         snapshot
     }
 
@@ -219,7 +224,7 @@ impl Service {
         let body = if current.epoch == epoch {
             current.body.clone()
         } else {
-            serde_json::to_vec(&self.snapshot(&desk.windows, epoch))?.into()
+            serde_json::to_vec(&self.snapshot(desk, epoch))?.into()
         };
         if self.configured().digest == self.own_digest {
             self.rules_since.get_or_init(|| epoch);
@@ -237,6 +242,11 @@ impl Service {
     /// What is published now.
     pub fn published(&self) -> Arc<Published> {
         self.published.borrow().clone()
+    }
+
+    /// What the public sees, once it is written.
+    pub(crate) fn pages(&self) -> Option<Arc<Pages>> {
+        self.pages.borrow().clone()
     }
 
     /// Follows what is published.

@@ -18,7 +18,7 @@ use crate::{
     error::ServiceError,
     event::{Event, EventKind},
     fleet::{EnforcerKey, Entry, Fleet},
-    store::Change,
+    store::{Change, StoredWindow},
     view::{BarrierView, EnforcerView, FleetCounts, FleetView, Liveness, StatusView, WindowView},
     windows::{History, OpenWindow, WindowRecord},
 };
@@ -69,6 +69,16 @@ impl Service {
                 }
             })
             .collect())
+    }
+
+    /// The latest windows with all that happened to them.
+    pub(crate) async fn stored_windows(&self, limit: u32) -> Result<Vec<StoredWindow>, ServiceError> {
+        Ok(self.store.windows(limit).await?)
+    }
+
+    /// One window with all that happened to it.
+    pub(crate) async fn stored_window(&self, id: WindowId) -> Result<Option<StoredWindow>, ServiceError> {
+        Ok(self.store.window(id).await?)
     }
 
     /// A window with its barrier, once its state is another than `after`, or `wait` has passed.
@@ -237,6 +247,7 @@ fn view(record: &WindowRecord, history: &History, barrier: Option<Barrier>) -> W
         status: window.status,
         drain_timeout_ms: window.drain_timeout_ms,
         expect: record.expect,
+        rollback: record.rollback.clone(),
         issued_at: record.issued_at,
         issued_by: record.issued_by.clone(),
         started_at: history.started.as_ref().map(|started| started.at),

@@ -78,6 +78,9 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> Pending<'_, ()>;
 }
 
+/// People are told of no more windows that are over.
+pub const ENDED_KEPT: u32 = 8;
+
 /// What [`Store::load`] found.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -89,6 +92,8 @@ pub struct Loaded {
     pub configured: Configured,
     /// The windows that have not ended.
     pub windows: Vec<StoredWindow>,
+    /// Of those that have, the [`ENDED_KEPT`] that were issued last.
+    pub ended: Vec<WindowRecord>,
     /// The enforcers known.
     pub fleet: Vec<FleetRecord>,
     /// The event that last paused or resumed the backfill.

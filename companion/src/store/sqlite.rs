@@ -13,7 +13,8 @@ use sqlx::{
 };
 
 use super::{
-    Change, Committed, Configured, Loaded, Openness, Pending, Store, StoreError, StoredWindow, Turn,
+    Change, Committed, Configured, ENDED_KEPT, Loaded, Openness, Pending, Store, StoreError, StoredWindow,
+    Turn,
     lock::StoreLock,
     rows::{self, from_json, signed, to_json, unsigned},
 };
@@ -162,6 +163,15 @@ impl SqliteStore {
             .fetch_all(&mut *tx)
             .await?;
         let windows = with_events(&mut tx, rows).await?;
+        let ended = sqlx::query(
+            "SELECT id, record FROM windows WHERE open = 0 ORDER BY issued_at DESC, id DESC LIMIT ?",
+        )
+        .bind(i64::from(ENDED_KEPT))
+        .fetch_all(&mut *tx)
+        .await?
+        .iter()
+        .map(|row| from_json("windows", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
+        .collect::<Result<_, StoreError>>()?;
         let fleet = sqlx::query("SELECT id, record FROM fleet ORDER BY id, instance")
             .fetch_all(&mut *tx)
             .await?
@@ -179,6 +189,7 @@ impl SqliteStore {
             revision: Turn::ALONE,
             configured: Configured { digest: meta.try_get(1)?, snapshot: String::new() },
             windows,
+            ended,
             fleet,
             backfill: backfill.as_ref().map(event).transpose()?,
         })

@@ -15,8 +15,8 @@ use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    Change, Committed, Configured, Loaded, News, Openness, Others, Pending, PostgresUrl, Store, StoreError,
-    StoredWindow, Turn,
+    Change, Committed, Configured, ENDED_KEPT, Loaded, News, Openness, Others, Pending, PostgresUrl, Store,
+    StoreError, StoredWindow, Turn,
     rows::{self, from_json, signed, to_json, unsigned},
 };
 use crate::{
@@ -135,6 +135,15 @@ impl PostgresStore {
             .fetch_all(&mut *tx)
             .await?;
         let windows = with_events(&mut tx, rows).await?;
+        let ended = sqlx::query(
+            "SELECT id, record FROM windows WHERE NOT open ORDER BY issued_at DESC, id DESC LIMIT $1",
+        )
+        .bind(i64::from(ENDED_KEPT))
+        .fetch_all(&mut *tx)
+        .await?
+        .iter()
+        .map(|row| from_json("windows", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
+        .collect::<Result<_, StoreError>>()?;
         let fleet = fleet::all(&mut tx).await?;
         let backfill = sqlx::query(
             "SELECT seq, at, who, kind, window_id, evidence FROM events
@@ -148,6 +157,7 @@ impl PostgresStore {
             revision: unsigned(meta.try_get(1)?),
             configured: Configured { digest: meta.try_get(2)?, snapshot: meta.try_get(3)? },
             windows,
+            ended,
             fleet,
             backfill: backfill.as_ref().map(event).transpose()?,
         })
