@@ -68,6 +68,22 @@ pub fn node() -> Result<Option<PathBuf>> {
     third_party("QUIESCE_NODE")
 }
 
+/// The root below which Chromium and its driver are, `$QUIESCE_CHROMIUM`; `None` where they could not be had.
+///
+/// # Errors
+/// When the variable names no directory.
+pub fn chromium() -> Result<Option<PathBuf>> {
+    third_party("QUIESCE_CHROMIUM")
+}
+
+/// The npm package axe-core, `$QUIESCE_AXE`; `None` where it could not be had.
+///
+/// # Errors
+/// When the variable names no directory.
+pub fn axe() -> Result<Option<PathBuf>> {
+    third_party("QUIESCE_AXE")
+}
+
 fn third_party(name: &str) -> Result<Option<PathBuf>> {
     let Some(path) = std::env::var_os(name).map(PathBuf::from) else { return Ok(None) };
     ensure!(path.is_dir(), "{name} names {}, which is no directory; run `cargo xtask test`", path.display());

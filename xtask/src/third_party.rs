@@ -1,4 +1,4 @@
-//! What others make and the tests of real servers run: servers to put behind Envoy, and the clients that call them.
+//! What others make and tests run: servers to put behind Envoy, the clients that call them, and a browser.
 
 use std::{
     ffi::OsString,
@@ -11,6 +11,8 @@ use crate::{node, progress::note, tools, workspace::Workspace};
 
 /// Where in the repository it is said which packages, and of which versions.
 const CLIENTS: &str = "integration/clients";
+/// <https://github.com/dequelabs/axe-core/releases>
+const AXE_VERSION: &str = "4.14.1";
 
 /// The variables by which tests find all of it. What cannot be had is left out, and the tests that need it say that
 /// they were skipped; where `CI` is set, that is an error.
@@ -30,7 +32,11 @@ pub fn obtain(ws: &Workspace, args: &[String]) -> Result<Vec<(&'static str, OsSt
     if is_postgres_wanted(args) {
         take("QUIESCE_POSTGRES", postgres(ws))?;
     }
-    if is_wanted(args) {
+    if is_wanted(args, "browser") {
+        take("QUIESCE_CHROMIUM", chromium(ws))?;
+        take("QUIESCE_AXE", tools::npm_package(ws, "axe-core", AXE_VERSION))?;
+    }
+    if is_wanted(args, "real") {
         take("QUIESCE_ETCD", etcd(ws))?;
         take("QUIESCE_PYTHON", python_packages(ws))?;
         take("QUIESCE_NODE", npm_project(ws))?;
@@ -58,12 +64,12 @@ fn values(args: &[String], names: &[&str]) -> Vec<String> {
     pairs.collect()
 }
 
-/// Whether `args` for `cargo test` choose tests of real servers, which are in the test binary `real`.
-fn is_wanted(args: &[String]) -> bool {
+/// Whether `args` for `cargo test` choose those end to end that are in the test binary `binary`.
+fn is_wanted(args: &[String], binary: &str) -> bool {
     let (tests, packages) = (values(args, &["--test"]), values(args, &["-p", "--package"]));
     let others = args.iter().any(|arg| matches!(arg.as_str(), "--lib" | "--bin" | "--bins" | "--doc"));
     let has = |list: &[String], name: &str| list.iter().any(|one| one == name);
-    (has(&tests, "real") || (tests.is_empty() && !others))
+    (has(&tests, binary) || (tests.is_empty() && !others))
         && (packages.is_empty() || has(&packages, "quiesce-integration"))
 }
 
@@ -77,6 +83,20 @@ fn etcd(ws: &Workspace) -> Result<PathBuf> {
     let root = tools::debian_packages(ws, &["etcd-server", "etcd-client"])
         .context("cannot get etcd; put `etcd` and `etcdctl` on the PATH")?;
     Ok(root.join("usr/bin"))
+}
+
+/// The root below which Debian's packages have put Chromium and its driver: this system's, if they are installed.
+fn chromium(ws: &Workspace) -> Result<PathBuf> {
+    let is_there = |root: &Path| {
+        ["usr/lib/chromium/chromium", "usr/bin/chromedriver"].iter().all(|file| root.join(file).is_file())
+    };
+    if is_there(Path::new("/")) {
+        return Ok(PathBuf::from("/"));
+    }
+    let root = tools::debian_packages_and_dependencies(ws, &["chromium", "chromium-driver"])
+        .context("cannot get Chromium; install the packages `chromium` and `chromium-driver`")?;
+    ensure!(is_there(&root), "Debian's packages of Chromium have no `chromium` and `chromedriver`");
+    Ok(root)
 }
 
 /// The directory with `postgres` and `initdb`: `$POSTGRES_BIN_DIR`, that on the PATH, where Debian installs it, else from
@@ -144,7 +164,8 @@ mod tests {
 
     #[test]
     fn is_wanted_where_tests_of_real_servers_would_be_run() {
-        let wanted = |args: &str| is_wanted(&args.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let wanted =
+            |args: &str| is_wanted(&args.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), "real");
         for args in [
             "",
             "-p quiesce-integration",

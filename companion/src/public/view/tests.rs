@@ -1,3 +1,5 @@
+//! The public view of windows at every step of their lives.
+
 use quiesce_policy::snapshot::{RefusalStatus, Window};
 use serde_json::json;
 

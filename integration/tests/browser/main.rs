@@ -1,0 +1,12 @@
+//! What people see, in a real browser: the status page, and the banner in somebody's page behind a real Envoy.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is missing fails its test"
+)]
+
+mod banner;
+mod chromium;
+mod site;
+mod status;
