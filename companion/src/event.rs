@@ -44,7 +44,7 @@ pub enum EventKind {
     Extended,
     /// Writes were opened again after the window had been quiesced.
     Thawed,
-    /// Writes were opened again before the barrier held.
+    /// Writes were opened again before the barrier held, or because the work was given up.
     Aborted,
     /// A window was taken back before it began.
     Cancelled,

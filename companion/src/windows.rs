@@ -47,7 +47,7 @@ pub enum Phase {
     Backfilling,
     /// Nothing more is held for it: the report is final.
     Closed,
-    /// The same, and writes had been opened again before the barrier held.
+    /// The same, and writes had been opened again before the barrier held, or because the work was given up.
     Aborted,
     /// It was taken back before it began.
     Cancelled,
@@ -380,8 +380,12 @@ mod tests {
         history.apply(&event(EventKind::Started, serde_json::json!({"roster": []})));
         assert_eq!(history.phase(None), Phase::Freezing);
         let mut aborted = history.clone();
-        history.apply(&event(EventKind::Lapsed, serde_json::json!({"soak_until": "1970-01-01T00:00:00.009Z"})));
-        assert_eq!((history.phase(None), history.soaks_until()), (Phase::Soaking, Some(Timestamp::from_unix_ms(9))));
+        history
+            .apply(&event(EventKind::Lapsed, serde_json::json!({"soak_until": "1970-01-01T00:00:00.009Z"})));
+        assert_eq!(
+            (history.phase(None), history.soaks_until()),
+            (Phase::Soaking, Some(Timestamp::from_unix_ms(9)))
+        );
         assert_eq!(history.ended.as_ref().unwrap().how, EventKind::Lapsed);
         aborted.apply(&event(EventKind::Aborted, serde_json::Value::Null));
         assert_eq!(aborted.phase(None), Phase::Soaking);

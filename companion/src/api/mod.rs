@@ -88,6 +88,7 @@ pub fn router(service: Arc<Service>) -> Router {
     let (operator, operator_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(windows::create))
         .routes(routes!(windows::thaw))
+        .routes(routes!(windows::abort))
         .routes(routes!(windows::cancel))
         .routes(routes!(windows::extend))
         .routes(routes!(fleet::forget))

@@ -60,8 +60,22 @@ impl Service {
         .await
     }
 
-    /// Opens writes again.
+    /// Opens writes again; that aborts a window that was not quiesced yet.
     pub async fn thaw(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Thawed).await
+    }
+
+    /// Opens writes again because the work is given up.
+    pub async fn abort(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Aborted).await
+    }
+
+    async fn reopen(
+        self: &Arc<Self>,
+        caller: Caller,
+        id: WindowId,
+        how: EventKind,
+    ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
             let desk = service.desk().await?;
@@ -70,7 +84,7 @@ impl Service {
                 return Err(ServiceError::NotBegun(id));
             }
             let quiesced = open.history.quiesced.is_some();
-            let kind = if quiesced { EventKind::Thawed } else { EventKind::Aborted };
+            let kind = if quiesced { how } else { EventKind::Aborted };
             let event = service.reopened(&open, kind, &caller.name, clock::now());
             service.carry_out(desk, open, event, Effect::Published).await?;
             service.window(id).await

@@ -18,6 +18,7 @@ mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;
+mod endings;
 mod enforcer;
 mod failing_store;
 mod faults;
