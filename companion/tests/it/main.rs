@@ -18,6 +18,7 @@ mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;
+mod console;
 mod enforcer;
 mod failing_store;
 mod faults;

@@ -13,7 +13,8 @@ let state = null;
 let samples = [];
 let following = null;
 
-const isOperator = () => me?.role === "operator";
+/** Without tokens the companion lets pages look and change nothing: it could not tell its own from any other. */
+const isOperator = () => me?.role === "operator" && token.get() !== null;
 
 function draw() {
   if (!state) return;
@@ -74,7 +75,9 @@ async function begin() {
   byId("login").hidden = true;
   byId("board").hidden = false;
   byId("logout").hidden = !token.get();
-  byId("who").textContent = `${me.name}, ${me.role}`;
+  byId("who").textContent = `${me.name}, ${isOperator() ? "operator" : "viewer"}`;
+  byId("no-tokens").hidden = token.get() !== null;
+  byId("explain").hidden = token.get() === null;
   show(byId("actions"));
   if (isOperator()) byId("actions").append(h("button", { type: "button", id: "freeze", class: "danger", onclick: freeze }, "Freeze…"));
   following = new AbortController();

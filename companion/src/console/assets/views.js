@@ -36,7 +36,7 @@ export function showState({ status, fleet }) {
       "ul",
       { class: "facts" },
       h("li", null, h("strong", null, number(status.fleet.in_flight)), " writes in flight"),
-      h("li", null, h("strong", null, number(status.fleet.live)), ` live, ${number(status.fleet.lost)} lost`),
+      h("li", null, h("strong", null, number(status.fleet.live)), ` ${status.fleet.live === 1 ? "enforcer" : "enforcers"} live, ${number(status.fleet.lost)} lost`),
       h("li", { class: behind > 0 ? "warn" : null }, h("strong", null, `${number(status.fleet.up_to_date)} of ${number(status.fleet.live)}`), ` on epoch ${fleet.epoch}`),
       status.intents && h("li", null, h("strong", null, number(status.intents.held)), " writes held"),
       status.intents?.failed > 0 && h("li", { class: "bad" }, h("strong", null, number(status.intents.failed)), " failed"),
@@ -63,7 +63,6 @@ function card(window, now, buttons) {
     "article",
     { class: "card" },
     h("h3", null, badge(window.phase), " ", window.reason),
-    h("p", { class: "help" }, MEANING[window.phase] ?? ""),
     h(
       "dl",
       null,
@@ -149,7 +148,7 @@ export function showCharts(samples, { status }, seconds) {
   show(
     byId("charts"),
     figure("Writes in flight", [line("in flight", "writes", (sample) => sample.in_flight)]),
-    figure("Writes held", [line("held", "queued", (sample) => sample.held)]),
+    shown.some(({ held }) => held > 0) && figure("Writes held", [line("held", "queued", (sample) => sample.held)]),
     surfaces.map((surface) => [
       figure(`${surface}: writes a second`, LINES.map(([what, name]) => line(name, what, rate(surface, what)))),
       figure(`${surface}: reads a second`, [line("reads", "reads", rate(surface, "reads"))]),
