@@ -68,6 +68,14 @@ pub enum EventKind {
     IntentsDiscarded,
     /// An operator was given intents with all that they hold.
     IntentsExported,
+    /// A cache has forgotten what enforcers answered before; the evidence says which.
+    CachePurged,
+    /// Somebody could not be told of a window; the evidence says who, of what, and why.
+    DeliveryFailed,
+    /// An operator had deliveries sent again.
+    DeliveriesResent,
+    /// An operator has taken deliveries back.
+    DeliveriesCancelled,
 }
 
 impl EventKind {
@@ -92,6 +100,10 @@ impl EventKind {
             Self::IntentsRetried => "intents-retried",
             Self::IntentsDiscarded => "intents-discarded",
             Self::IntentsExported => "intents-exported",
+            Self::CachePurged => "cache-purged",
+            Self::DeliveryFailed => "delivery-failed",
+            Self::DeliveriesResent => "deliveries-resent",
+            Self::DeliveriesCancelled => "deliveries-cancelled",
         }
     }
 
@@ -122,6 +134,10 @@ impl EventKind {
             K::IntentsRetried,
             K::IntentsDiscarded,
             K::IntentsExported,
+            K::CachePurged,
+            K::DeliveryFailed,
+            K::DeliveriesResent,
+            K::DeliveriesCancelled,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

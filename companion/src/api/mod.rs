@@ -1,6 +1,7 @@
 //! The HTTP API under `/v1`, and the OpenAPI document generated from it.
 
 mod backfill;
+mod deliveries;
 mod fleet;
 mod guard;
 mod health;
@@ -45,6 +46,7 @@ const BODY_BYTES: usize = 64 * 1024;
     tags(
         (name = "windows", description = "Freeze, prove, thaw"),
         (name = "intents", description = "Writes held while frozen, and how they are brought back"),
+        (name = "deliveries", description = "What others are told of windows"),
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
         (name = "sync", description = "For enforcers"),
@@ -82,6 +84,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::list))
         .routes(routes!(backfill::show))
         .routes(routes!(backfill::backfill))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::preview))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi))
         .split_for_parts();
@@ -97,6 +102,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::export))
         .routes(routes!(backfill::pause))
         .routes(routes!(backfill::resume))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(deliveries::cancel))
         .split_for_parts();
     let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(crate::sync::sync))

@@ -185,8 +185,9 @@ impl Service {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
             events: vec![event],
             publish_at,
-            configured: None,
+            ..Change::default()
         };
+        let change = self.composer.complete(change);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
@@ -224,7 +225,7 @@ impl Service {
         }
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         desk: &Desk,
         caller: &Caller,
