@@ -17,7 +17,7 @@ use crate::{
     clock,
     config::{Notifier, Target},
     event::EventKind,
-    outbox::{Conclusion, Delivery, DeliveryState},
+    outbox::{Conclusion, Delivery, DeliveryState, Selection, Total, Verdict},
     service::Service,
     store::StoreError,
 };
@@ -42,6 +42,7 @@ pub async fn tell_others(service: Arc<Service>) {
         Err(error) => return tracing::error!(%error, "nobody can be told of windows"),
     };
     let mut queues = JoinSet::new();
+    queues.spawn(forsake(Arc::clone(&service)));
     for notifier in service.config.notify.clone() {
         // The configuration was checked.
         let Ok(target) = notifier.target() else { continue };
@@ -53,6 +54,23 @@ pub async fn tell_others(service: Arc<Service>) {
     while let Some(ended) = queues.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a queue of deliveries failed");
+        }
+    }
+}
+
+/// Cancels what is to be told to those who are not configured any more.
+async fn forsake(service: Arc<Service>) {
+    let known = |total: &Total| service.config.notify.iter().any(|notifier| notifier.name == total.notifier);
+    let orphans = match service.outbox.totals().await {
+        Ok(totals) => totals.into_iter().filter(|it| it.state == DeliveryState::Pending && !known(it)),
+        Err(error) => return tracing::error!(%error, "the deliveries could not be counted"),
+    };
+    for Total { notifier, .. } in orphans {
+        let state = Some(DeliveryState::Pending);
+        let selection = Selection { notifier: Some(notifier), state, ..Selection::default() };
+        let note = "no notifier of this name is configured any more".to_owned();
+        if let Err(error) = service.outbox.decide(selection, Verdict::Cancel, note, clock::now()).await {
+            tracing::error!(%error, "deliveries to nobody could not be cancelled");
         }
     }
 }
