@@ -2,17 +2,8 @@
 
 use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 
-use super::{
-    Context,
-    error::CliError,
-    output::{DIM, GOOD},
-    schedule::parse_time,
-    window::WindowArgs,
-};
-use crate::{
-    outbox::view::{PreviewRequest, PreviewStep},
-    view::NewWindow,
-};
+use super::{Context, error::CliError, preview, schedule::parse_time, window::WindowArgs};
+use crate::{outbox::view::PreviewRequest, view::NewWindow};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,27 +27,5 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
             PreviewRequest { window: None, new: Some(new) }
         }
     };
-    let preview = context.client()?.preview(&asked).await?;
-    for step in &preview.steps {
-        show(context, step)?;
-    }
-    if preview.steps.iter().all(|step| step.deliveries.is_empty()) {
-        context.printer.line("nobody would be told: `notify` in the companion's configuration is empty");
-    }
-    context.printer.document(&preview)
-}
-
-fn show(context: &Context, step: &PreviewStep) -> Result<(), CliError> {
-    let printer = context.printer;
-    printer.line(format!("{GOOD}{}{GOOD:#}: {}", step.step.as_str(), step.title));
-    for line in step.text.lines() {
-        printer.line(format!("  {line}"));
-    }
-    for delivery in &step.deliveries {
-        let payload = serde_json::to_string(&delivery.payload).map_err(CliError::internal)?;
-        printer.line(format!("  {} ({}), to {}", delivery.notifier, delivery.kind.as_str(), delivery.to));
-        printer.line(format!("    {DIM}{payload}{DIM:#}"));
-    }
-    printer.line("");
-    Ok(())
+    preview::show(context, &asked).await
 }

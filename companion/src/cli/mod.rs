@@ -17,6 +17,7 @@ mod freeze;
 mod intents;
 mod output;
 mod pass;
+mod preview;
 mod run;
 mod schedule;
 mod serve;

@@ -225,3 +225,91 @@ fn shortened(text: &str, most: usize) -> String {
         Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use quiesce_policy::snapshot::{RefusalStatus, Window};
+
+    use super::*;
+    use crate::notify::Template;
+
+    fn record() -> WindowRecord {
+        let window = Window {
+            id: "w1".into(),
+            scope: Scope::default(),
+            starts_at: Timestamp::from_unix_ms(1_795_435_200_000),
+            started: true,
+            ends_at: Some(Timestamp::from_unix_ms(1_795_438_800_000)),
+            expires_at: Timestamp::from_unix_ms(1_795_442_400_000),
+            reason: "reindex".to_owned(),
+            contact: Some("#ops".to_owned()),
+            status: RefusalStatus::default(),
+            drain_timeout_ms: 1,
+        };
+        serde_json::from_value(serde_json::json!({
+            "window": window, "issued_at": window.starts_at, "issued_by": "ann", "expect": null,
+        }))
+        .unwrap()
+    }
+
+    fn occasion(step: Step, record: &WindowRecord) -> Occasion<'_> {
+        Occasion { step, at: record.window.starts_at, record, previous_end: None, rollback: None }
+    }
+
+    #[test]
+    fn built_in_words_say_when_what_and_whom_to_ask() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let messages = Messages::new(&Wording::default(), zone, None).unwrap();
+        let mut record = record();
+        let message = messages.message(&occasion(Step::Announced, &record)).unwrap();
+        assert_eq!(message.name, "Maintenance: reindex");
+        assert_eq!(message.title, "Maintenance planned: reindex");
+        assert_eq!(
+            message.text,
+            "From Mon 23 Nov 2026, 13:00 CET (2026-11-23T13:00:00+01:00) until Mon 23 Nov 2026, 14:00 CET \
+             (2026-11-23T14:00:00+01:00), all data can be read but not changed.\n\
+             Changes sent during that time are refused, with the time at which to try again.\n\
+             Questions: #ops"
+        );
+        record.window.contact = None;
+        record.window.scope.hosts = vec!["a.example.com".to_owned(), "b.example.com".to_owned()];
+        let rollback = Some("the old index is kept");
+        let frozen = Occasion { rollback, ..occasion(Step::Frozen, &record) };
+        let text = messages.message(&frozen).unwrap().text;
+        assert!(text.contains("the data at a.example.com and b.example.com can be read"), "{text}");
+        assert!(text.ends_with("If the work fails: the old index is kept"), "{text}");
+        let previous_end = Some(record.window.starts_at);
+        let extended = Occasion { previous_end, ..occasion(Step::Extended, &record) };
+        let text = messages.message(&extended).unwrap().text;
+        assert!(text.contains("14:00:00+01:00), not at Mon 23 Nov 2026, 13:00 CET"), "{text}");
+    }
+
+    #[test]
+    fn a_reason_is_data_and_no_template_and_lengths_are_bounded() {
+        let messages = Messages::built_in().unwrap();
+        let mut record = record();
+        record.window.reason = "{{ contact }}".to_owned();
+        let message = messages.message(&occasion(Step::Frozen, &record)).unwrap();
+        assert_eq!(message.title, "Maintenance has begun: {{ contact }}");
+        record.window.reason = "ä".repeat(500);
+        let message = messages.message(&occasion(Step::Frozen, &record)).unwrap();
+        assert_eq!((message.name.chars().count(), message.name.ends_with('…')), (255, true));
+    }
+
+    #[test]
+    fn what_may_be_missing_has_to_be_asked_for() {
+        let own = |text: &str| {
+            let template = Template { title: None, text: Some(text.to_owned()) };
+            let wording = Wording { name: None, steps: BTreeMap::from([(Step::Closed, template)]) };
+            Messages::new(&wording, TimeZone::UTC, None).err().unwrap_or_default()
+        };
+        assert_eq!(own("{% if contact %}{{ contact }}{% else %}nobody{% endif %}"), []);
+        for wrong in ["{{ nothing }}", "{{ reason", "{% if contact %}x{% endif %}", "  "] {
+            let problems = own(wrong);
+            assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+            assert_eq!(problems[0].place, "steps.closed.text");
+        }
+    }
+}

@@ -65,7 +65,7 @@ impl Step {
         Self::Cancelled,
     ];
 
-    /// The step that an event is, if others are told of it.
+    /// The step that an event is, if others are told of it. A window that is issued for later is announced by that.
     pub fn of(kind: EventKind) -> Option<Self> {
         match kind {
             EventKind::Scheduled => Some(Self::Announced),

@@ -53,14 +53,14 @@ text_enum! {
 }
 
 impl MaintenanceStatus {
-    /// How a maintenance stands after a step; none, if it stays as it is.
+    /// How a maintenance stands after a step.
     fn after(step: Step, started: bool) -> Self {
         match step {
             Step::Announced => Self::Scheduled,
             Step::Extended if !started => Self::Scheduled,
             Step::Frozen | Step::Quiesced | Step::Extended | Step::Refrozen => Self::InProgress,
-            Step::Reopened | Step::Aborted => Self::Verifying,
-            Step::Closed | Step::Cancelled => Self::Completed,
+            Step::Reopened => Self::Verifying,
+            Step::Aborted | Step::Closed | Step::Cancelled => Self::Completed,
         }
     }
 }

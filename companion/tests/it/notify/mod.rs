@@ -8,3 +8,4 @@ mod pages;
 mod programs;
 mod queues;
 mod several;
+mod varnish;

@@ -170,8 +170,8 @@ async fn a_page_that_was_down_is_told_the_latest_and_from_the_beginning() {
         (shown.len() == 2 && shown.iter().all(|one| statuses(one).len() > 1)).then_some(())
     })
     .await;
-    assert_eq!(statuses(&elsewhere.incidents()[0])[..2], ["in_progress", "verifying"]);
-    assert_eq!(statuses(&elsewhere.maintenances()[0])[..2], ["INPROGRESS", "VERIFYING"]);
+    assert_eq!(statuses(&elsewhere.incidents()[0])[..2], ["in_progress", "completed"]);
+    assert_eq!(statuses(&elsewhere.maintenances()[0])[..2], ["INPROGRESS", "COMPLETED"]);
     let frozen = companion.until_delivery("what came first", |one| one.step == Step::Frozen).await;
     assert_eq!(frozen.state.as_str(), "cancelled");
     assert!(frozen.note.unwrap().contains("says more"));
