@@ -8,6 +8,7 @@ use crate::{outbox::view::PreviewRequest, view::NewWindow};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The window; without it, one like the other options say.
+    #[arg(conflicts_with_all = ["duration", "reason", "contact", "scope", "status", "drain_timeout", "expect"])]
     window: Option<String>,
     /// Show what each notifier would be told at each step, and send nothing.
     #[arg(long, required = true)]

@@ -161,6 +161,8 @@ async fn a_dry_run_shows_every_word_and_sends_none() {
     companion.until_told(&window, 1).await;
     let said = announce(&[window.id.as_str()]).await;
     assert!(said.stdout.contains("closed: Maintenance is over: of its own"), "{}", said.stdout);
+    let both = announce(&[window.id.as_str(), "--for", "1h"]).await;
+    assert_eq!(both.code, Some(2), "{}", both.stdout);
     assert_eq!(companion.deliveries().await.len(), 1);
     assert_eq!(elsewhere.arrivals().len(), 1);
     companion.stop().await;

@@ -79,7 +79,7 @@ async fn what_was_not_delivered_when_the_companion_went_down_is_delivered_by_the
         |one: &&super::elsewhere::Arrival| String::from_utf8_lossy(&one.body).contains(next.id.as_str());
     let arrivals = elsewhere.arrivals();
     let later: Vec<_> = arrivals.iter().skip(tried).filter(|one| one.method != "GET").collect();
-    assert!(later.iter().all(|one| of_next(one)), "{later:?}");
+    assert!(later.iter().all(of_next), "{later:?}");
     companion.stop().await;
 }
 
