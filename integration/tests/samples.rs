@@ -188,6 +188,27 @@ fn companions_can_share_a_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn others_can_be_told() {
+    let yaml = sample("README.md", "notify").unwrap();
+    assert_config(&yaml, "mode enforce");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("webhook");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    // Nobody is reached: nothing is said where there is no window.
+    let mut yaml = yaml.replace("/run/secrets/pipeline-webhook", secret.to_str().unwrap());
+    for variable in ["STATUSPAGE_API_KEY", "SLACK_WEBHOOK_URL"] {
+        yaml = yaml.replace(&format!("env: {variable}"), &format!("file: {}", secret.display()));
+    }
+    let stack = in_region_eu(&yaml).await;
+    let said = run(&stack, dir.path(), &sample("README.md", "deliveries").unwrap());
+    for expected in
+        ["Sat 10 Jan 2099, 03:00 CET (2099-01-10T03:00:00+01:00)", "status (statuspage)", "0 deliveries are"]
+    {
+        assert!(said.contains(expected), "no `{expected}` in:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_decide_as_the_table_below_them_says() {
     let stack = in_region_eu(&sample("README.md", "surfaces").unwrap()).await;
     stack.companion.run(&["freeze", "--for", "10m", "--wait"]).await.unwrap();

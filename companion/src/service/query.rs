@@ -119,6 +119,7 @@ impl Service {
             fleet: self.fleet_counts(),
             intents: None,
             backfill: None,
+            deliveries: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use quiesce::{
-    auth::Caller,
+    auth::{Caller, Role},
     event::{Event, EventKind},
     intents::{IntentState, Ledger, PostgresLedger, SqliteLedger},
     store::{SqliteStore, Store as _},
@@ -27,7 +27,7 @@ use crate::{
 const ENDING: [EventKind; 3] = [EventKind::Soaked, EventKind::ClosureAnnounced, EventKind::Closed];
 
 fn ann() -> Caller {
-    Caller { name: "ann".to_owned() }
+    Caller { name: "ann".to_owned(), role: Role::Operator }
 }
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
