@@ -34,6 +34,7 @@ use crate::{
     barrier::{self, Barrier, Question},
     clock,
     config::Config,
+    console::Live,
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
@@ -82,6 +83,8 @@ pub struct Service {
     /// Up to which report the fleet is saved.
     fleet_saved: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
+    /// What consoles are told.
+    pub(crate) live: Live,
 }
 
 /// The configured part of the snapshot in force.
@@ -175,6 +178,7 @@ impl Service {
             save_fleet: Notify::new(),
             fleet_saved: watch::Sender::new(0),
             shutdown: watch::Sender::new(false),
+            live: Live::default(),
         });
         let mut desk = service.desk.lock().await;
         desk.take_in(loaded.windows, loaded.revision);

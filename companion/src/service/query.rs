@@ -200,6 +200,12 @@ impl Service {
         Ok(self.store.events(after, window, limit.min(MAX_PAGE)).await?)
     }
 
+    /// All events of the latest windows.
+    pub(crate) async fn events_of_windows(&self, windows: u32) -> Result<Vec<Event>, ServiceError> {
+        let stored = self.store.windows(windows).await?;
+        Ok(stored.into_iter().flat_map(|stored| stored.events).collect())
+    }
+
     /// Whether the companion can do its work.
     pub async fn ready(&self) -> Result<(), ServiceError> {
         if *self.shutdown.borrow() {

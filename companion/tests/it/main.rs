@@ -19,6 +19,7 @@ mod cli_run;
 mod command;
 mod companion;
 mod endings;
+mod console;
 mod enforcer;
 mod failing_store;
 mod faults;
