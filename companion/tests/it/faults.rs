@@ -86,7 +86,7 @@ async fn a_killed_companion_comes_back_with_every_answer_it_gave() {
         let companion = serve.api();
         let status = companion.status().await;
         assert!(status.epoch.0 >= newest, "round {round}: the version went back");
-        if let Some(window) = status.stopping().next() {
+        if let Some(window) = status.windows.first() {
             assert_eq!(window.reason, format!("round {}", round - 1));
             companion.thaw(window).await;
         } else {
@@ -110,7 +110,7 @@ async fn killed_in_the_middle_of_freezing_it_has_frozen_or_has_not() {
         let companion = serve.api();
         let status = companion.status().await;
         assert!(status.epoch.0 >= newest, "the version went back");
-        for window in status.stopping() {
+        for window in status.windows.iter().filter(|window| window.phase.is_frozen()) {
             companion.thaw(window).await;
         }
         let mut enforcer = Enforcer::new(&serve.url, "edge-1", "1");

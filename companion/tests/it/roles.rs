@@ -79,6 +79,7 @@ POST /v1/passes operator
 POST /v1/seen sync
 POST /v1/sync sync
 POST /v1/windows operator
+POST /v1/windows/{id}/abort operator
 POST /v1/windows/{id}/cancel operator
 POST /v1/windows/{id}/extend operator
 POST /v1/windows/{id}/thaw operator
