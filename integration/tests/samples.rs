@@ -54,7 +54,9 @@ async fn in_region_eu(companion: &str) -> Stack {
     let labels = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
     let enforcer = EnforcerConfig { labels, ..EnforcerConfig::default() };
     let plugin = envoy::PluginConfig { enforcer, ..envoy::PluginConfig::default() };
-    Stack::start(StackOptions { companion: companion.to_owned(), plugin, envoys: 1 }).await.unwrap()
+    Stack::start(StackOptions { companion: companion.to_owned(), plugin, ..StackOptions::default() })
+        .await
+        .unwrap()
 }
 
 async fn status(stack: &Stack, request: &Request) -> u16 {
