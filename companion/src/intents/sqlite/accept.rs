@@ -56,11 +56,14 @@ static STATEMENTS: LazyLock<[Statements; MOST_LOG2 + 1]> =
 
 impl Statements {
     fn of(rows: usize) -> Self {
+        // As one row: each would come from the database's thread by itself.
         let look = format!(
-            "SELECT column5,
-                 (SELECT seq FROM sqlite_sequence WHERE name = 'intents'),
-                 (SELECT seq FROM intents WHERE surface = column1 AND tenant = column2 AND key = column3),
-                 EXISTS (SELECT 1 FROM intents WHERE surface = column1 AND line = column4 AND open = 1)
+            "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'intents'),
+                 json_group_array(json_array(
+                     column5,
+                     (SELECT seq FROM intents WHERE surface = column1 AND tenant = column2 AND key = column3),
+                     EXISTS (SELECT 1 FROM intents WHERE surface = column1 AND line = column4 AND open = 1)
+                 ))
              FROM (VALUES {}) WHERE column1 IS NOT NULL",
             values(rows, "(?, ?, ?, ?, ?)")
         );
@@ -171,12 +174,18 @@ async fn look(
             .bind(intent.line.as_str())
             .bind(number);
     }
-    let (mut last, mut found) = (0, vec![Found::default(); offered.len()]);
-    for row in query.fetch_all(connection).await? {
-        last = row.try_get::<Option<i64>, _>(1)?.unwrap_or(0);
-        let number = usize::try_from(row.try_get::<i64, _>(0)?).ok();
-        if let Some(found) = number.and_then(|number| found.get_mut(number)) {
-            *found = Found { seq: row.try_get(2)?, line_is_open: row.try_get(3)? };
+    let row = query.fetch_one(connection).await?;
+    let last = row.try_get::<Option<i64>, _>(0)?.unwrap_or(0);
+    let listed: Vec<(usize, Option<i64>, u8)> =
+        serde_json::from_str(row.try_get(1)?).map_err(|error| StoreError::Corrupt {
+            table: "intent",
+            key: "what is there of those offered".to_owned(),
+            message: error.to_string(),
+        })?;
+    let mut found = vec![Found::default(); offered.len()];
+    for (number, seq, line_is_open) in listed {
+        if let Some(found) = found.get_mut(number) {
+            *found = Found { seq, line_is_open: line_is_open != 0 };
         }
     }
     Ok((last, found))

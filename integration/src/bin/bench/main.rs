@@ -4,6 +4,7 @@
 //! wasmtime host gives exact numbers. Prints a table and writes it as JSON to `$QUIESCE_BENCH_DIR`.
 #![allow(clippy::indexing_slicing, reason = "a benchmark that finds nothing where it looks has failed")]
 
+mod bare;
 mod cpus;
 mod envoys;
 mod exact;
