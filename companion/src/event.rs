@@ -44,7 +44,7 @@ pub enum EventKind {
     Extended,
     /// Writes were opened again after the window had been quiesced.
     Thawed,
-    /// Writes were opened again before the barrier held.
+    /// Writes were opened again before the barrier held, or because the work was given up.
     Aborted,
     /// A window was taken back before it began.
     Cancelled,
@@ -68,6 +68,14 @@ pub enum EventKind {
     IntentsDiscarded,
     /// An operator was given intents with all that they hold.
     IntentsExported,
+    /// People are told of a window ahead of its time.
+    Announced,
+    /// Writes were open again for as long as they are watched.
+    Soaked,
+    /// People are told that a window is over; only then held writes are replayed.
+    ClosureAnnounced,
+    /// Nothing more is held for a window.
+    Closed,
 }
 
 impl EventKind {
@@ -92,6 +100,10 @@ impl EventKind {
             Self::IntentsRetried => "intents-retried",
             Self::IntentsDiscarded => "intents-discarded",
             Self::IntentsExported => "intents-exported",
+            Self::Announced => "announced",
+            Self::Soaked => "soaked",
+            Self::ClosureAnnounced => "closure-announced",
+            Self::Closed => "closed",
         }
     }
 
@@ -122,6 +134,10 @@ impl EventKind {
             K::IntentsRetried,
             K::IntentsDiscarded,
             K::IntentsExported,
+            K::Announced,
+            K::Soaked,
+            K::ClosureAnnounced,
+            K::Closed,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

@@ -18,6 +18,8 @@ mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;
+mod endings;
+mod console;
 mod enforcer;
 mod failing_store;
 mod faults;
