@@ -84,7 +84,7 @@ impl Statements {
         Self { look: look.into(), intents: intents.into(), payloads: payloads.into() }
     }
 
-    /// Those with room for so many.
+    /// Those with room for so many; `together` takes no more than there is room for.
     fn for_rows(rows: usize) -> Result<&'static Self, StoreError> {
         let log2 = rows.next_power_of_two().trailing_zeros() as usize;
         STATEMENTS.get(log2).ok_or(StoreError::WriterGone)
