@@ -1,5 +1,6 @@
 //! The ledger in the embedded store: what is waiting is committed together, with one sync to disk.
 
+mod accept;
 mod changes;
 mod writer;
 
@@ -10,8 +11,9 @@ use sqlx::{Row as _, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    changes::{Accept, Claiming, Conclude, Decide, Purge},
-    writer::{Change, Ticket, Work},
+    accept::Accept,
+    changes::{Claiming, Conclude, Decide, Purge},
+    writer::{Change, Ticket, Waiting},
 };
 use super::{
     Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits,
@@ -33,7 +35,7 @@ const DECIDE_AT_ONCE: u32 = 500;
 #[derive(Clone)]
 pub struct SqliteLedger {
     readers: SqlitePool,
-    queue: mpsc::Sender<Box<dyn Work>>,
+    queue: mpsc::Sender<Waiting>,
     /// As of the last commit.
     counts: Arc<Mutex<Counts>>,
 }
@@ -55,7 +57,7 @@ impl SqliteLedger {
     /// Has the writer carry out a change; returns when it is on disk.
     async fn change<C: Change>(&self, change: C) -> Result<C::Output, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let ticket = Box::new(Ticket::new(change, answer));
+        let ticket = Waiting::Other(Box::new(Ticket::new(change, answer)));
         self.queue.send(ticket).await.map_err(|_| StoreError::WriterGone)?;
         answered.await.map_err(|_| StoreError::WriterGone)?
     }
@@ -196,7 +198,13 @@ async fn count(readers: &SqlitePool) -> Result<Counts, StoreError> {
 
 impl Ledger for SqliteLedger {
     fn accept(&self, intent: NewIntent, limits: LedgerLimits) -> Pending<'_, Accepted> {
-        Box::pin(self.change(Accept { intent, limits }))
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let accept = Accept { intent, limits };
+            let waiting = Waiting::Intent { accept, answer, accepted: None };
+            self.queue.send(waiting).await.map_err(|_| StoreError::WriterGone)?;
+            answered.await.map_err(|_| StoreError::WriterGone)?
+        })
     }
 
     fn intent(&self, id: IntentId) -> Pending<'_, Option<IntentRecord>> {
