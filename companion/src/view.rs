@@ -191,13 +191,6 @@ pub struct StatusView {
     pub deliveries: Option<DeliveriesSummary>,
 }
 
-impl StatusView {
-    /// The windows that stop writes, or will.
-    pub fn stopping(&self) -> impl Iterator<Item = &WindowView> {
-        self.windows.iter().filter(|window| window.ended.is_none())
-    }
-}
-
 /// The writes that are kept for later, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IntentsView {
