@@ -41,7 +41,7 @@ pub enum Phase {
     Draining,
     /// The barrier held: the work may begin.
     Quiesced,
-    /// Writes are open again, and watched before anybody is told that it is over.
+    /// Writes are open again, and people watch them before anybody is told that it is over.
     Soaking,
     /// Its end is announced; writes that are held for it are replayed.
     Backfilling,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use quiesce::{
-    auth::{Caller, Role},
     event::{Event, EventKind},
     intents::{IntentState, Ledger, PostgresLedger, SqliteLedger},
     store::{SqliteStore, Store as _},
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     backfill::{
-        held::{Held, accept, order, quick},
+        held::{Held, accept, ann, order, quick},
         origin::{Behaviour, Origin},
     },
     command::Serve,
@@ -25,10 +24,6 @@ use crate::{
 };
 
 const ENDING: [EventKind; 3] = [EventKind::Soaked, EventKind::ClosureAnnounced, EventKind::Closed];
-
-fn ann() -> Caller {
-    Caller { name: "ann".to_owned(), role: Role::Operator }
-}
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
     events.iter().map(|event| event.kind).collect()
