@@ -76,6 +76,14 @@ pub enum EventKind {
     ClosureAnnounced,
     /// Nothing more is held for a window.
     Closed,
+    /// A cache has forgotten what enforcers answered before; the evidence says which.
+    CachePurged,
+    /// Somebody could not be told of a window; the evidence says who, of what, and why.
+    DeliveryFailed,
+    /// An operator had deliveries sent again.
+    DeliveriesResent,
+    /// An operator has taken deliveries back.
+    DeliveriesCancelled,
 }
 
 impl EventKind {
@@ -104,6 +112,10 @@ impl EventKind {
             Self::Soaked => "soaked",
             Self::ClosureAnnounced => "closure-announced",
             Self::Closed => "closed",
+            Self::CachePurged => "cache-purged",
+            Self::DeliveryFailed => "delivery-failed",
+            Self::DeliveriesResent => "deliveries-resent",
+            Self::DeliveriesCancelled => "deliveries-cancelled",
         }
     }
 
@@ -138,6 +150,10 @@ impl EventKind {
             K::Soaked,
             K::ClosureAnnounced,
             K::Closed,
+            K::CachePurged,
+            K::DeliveryFailed,
+            K::DeliveriesResent,
+            K::DeliveriesCancelled,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

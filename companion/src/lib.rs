@@ -19,6 +19,8 @@ pub mod intents;
 pub mod lean;
 pub mod limits;
 pub mod metrics;
+pub mod notify;
+pub mod outbox;
 pub mod passes;
 pub mod rule_text;
 pub mod seen;

@@ -18,6 +18,7 @@ use crate::{
     barrier::Barrier,
     event::Event,
     intents::{IntentState, Totals},
+    outbox::view::DeliveriesSummary,
     windows::{Ended, Phase, Quiesced},
 };
 
@@ -185,6 +186,9 @@ pub struct StatusView {
     /// How they are brought back, if there is something to be said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill: Option<BackfillSummary>,
+    /// What others are told, if some of it is not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<DeliveriesSummary>,
 }
 
 /// The writes that are kept for later, counted.

@@ -226,7 +226,11 @@ impl History {
             | EventKind::BackfillResumed
             | EventKind::IntentsRetried
             | EventKind::IntentsDiscarded
-            | EventKind::IntentsExported => {}
+            | EventKind::IntentsExported
+            | EventKind::CachePurged
+            | EventKind::DeliveryFailed
+            | EventKind::DeliveriesResent
+            | EventKind::DeliveriesCancelled => {}
         }
     }
 

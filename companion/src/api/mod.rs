@@ -1,6 +1,7 @@
 //! The HTTP API under `/v1`, and the OpenAPI document generated from it.
 
 mod backfill;
+mod deliveries;
 mod explain;
 mod fleet;
 mod guard;
@@ -47,6 +48,7 @@ const BODY_BYTES: usize = 64 * 1024;
     tags(
         (name = "windows", description = "Freeze, prove, thaw"),
         (name = "intents", description = "Writes held while frozen, and how they are brought back"),
+        (name = "deliveries", description = "What others are told of windows"),
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
         (name = "console", description = "For people who watch: what happens, as it happens"),
@@ -85,6 +87,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::list))
         .routes(routes!(backfill::show))
         .routes(routes!(backfill::backfill))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::preview))
         .routes(routes!(health::metrics))
         .routes(routes!(live::whoami))
         .routes(routes!(live::live))
@@ -105,6 +110,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::export))
         .routes(routes!(backfill::pause))
         .routes(routes!(backfill::resume))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(deliveries::cancel))
         .split_for_parts();
     let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(crate::sync::sync))

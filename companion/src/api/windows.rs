@@ -182,7 +182,11 @@ pub async fn extend(
 pub async fn status(State(service): Shared) -> Json<StatusView> {
     let intents = service.intents_view().await;
     let backfill = service.backfill_summary(intents.as_ref());
-    Json(StatusView { intents, backfill, ..service.status() })
+    let deliveries = service.deliveries_summary().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the deliveries could not be counted");
+        None
+    });
+    Json(StatusView { intents, backfill, deliveries, ..service.status() })
 }
 
 /// What events are narrowed by.

@@ -9,6 +9,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::error::{CliError, ErrorKind};
 use crate::{
     backfill::view::{BackfillView, IntentList, IntentSelection, IntentView, IntentsChanged},
+    outbox::view::{
+        DeliveriesChanged, DeliveryList, DeliverySelection, DeliveryView, PreviewRequest, PreviewView,
+    },
     view::{
         BarrierView, EventList, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView,
         SurfacesView, WindowView,
@@ -249,6 +252,30 @@ impl Client {
     /// Lets the backfill go on.
     pub async fn resume_backfill(&self) -> Result<BackfillView, CliError> {
         self.call(Method::POST, &["backfill", "resume"], &[], None::<&()>).await
+    }
+
+    /// Deliveries, the newest first.
+    pub async fn deliveries(&self, query: &[(&str, &str)]) -> Result<DeliveryList, CliError> {
+        self.call(Method::GET, &["deliveries"], query, None::<&()>).await
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, id: &str) -> Result<DeliveryView, CliError> {
+        self.get(&["deliveries", id]).await
+    }
+
+    /// Has deliveries sent again (`resend`), or takes them back (`cancel`).
+    pub async fn decide_deliveries(
+        &self,
+        verb: &str,
+        selection: &DeliverySelection,
+    ) -> Result<DeliveriesChanged, CliError> {
+        self.call(Method::POST, &["deliveries", verb], &[], Some(selection)).await
+    }
+
+    /// What would be said of a window.
+    pub async fn preview(&self, asked: &PreviewRequest) -> Result<PreviewView, CliError> {
+        self.call(Method::POST, &["deliveries", "preview"], &[], Some(asked)).await
     }
 
     /// Gives up on an enforcer.

@@ -1,12 +1,14 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
 mod abort;
+mod announce;
 mod backfill;
 mod cancel;
 mod catalog;
 mod client;
 mod completions;
 mod config;
+mod deliveries;
 mod envoy;
 mod error;
 mod explain;
@@ -16,6 +18,7 @@ mod freeze;
 mod intents;
 mod output;
 mod pass;
+mod preview;
 mod run;
 mod schedule;
 mod serve;
@@ -94,6 +97,11 @@ enum Command {
     Intents(intents::Command),
     /// Show how held writes are brought back; pause and resume it.
     Backfill(backfill::Args),
+    /// Show what others would be told of a window, and tell nobody.
+    Announce(announce::Args),
+    /// Show what others are told of windows, and have it sent again.
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
     /// Show what was seen in observe mode: every write, and what no rule knows.
     Surfaces(surfaces::Args),
     /// Say what would become of a request, and what decides.
@@ -167,6 +175,8 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Fleet(args) => fleet::run(context, args).await,
             Command::Intents(command) => intents::run(context, command).await,
             Command::Backfill(args) => backfill::run(context, args).await,
+            Command::Announce(args) => announce::run(context, args).await,
+            Command::Deliveries(command) => deliveries::run(context, command).await,
             Command::Surfaces(args) => surfaces::run(context, args).await,
             Command::Explain(args) => explain::run(context, args),
             Command::Catalog(command) => catalog::run(context, command),

@@ -82,12 +82,22 @@ fn show(printer: Printer, status: &StatusView) {
         let waits_for = backfill.waits_for.as_ref().map(|it| format!(", waits for {it}")).unwrap_or_default();
         printer.line(format!("backfill: {}{waits_for}", backfill.phase.as_str()));
     }
+    if let Some(deliveries) = status.deliveries.filter(|it| it.failed > 0) {
+        printer.line(format!(
+            "{BAD}{} could not be delivered{BAD:#}: `quiesce deliveries list --state failed` says why",
+            messages(deliveries.failed)
+        ));
+    }
     if fleet.rejecting > 0 {
         printer.line(format!(
             "{BAD}{} cannot use the snapshot{BAD:#}: `quiesce fleet` says why",
             fleet.rejecting
         ));
     }
+}
+
+fn messages(count: u64) -> String {
+    format!("{count} message{}", if count == 1 { "" } else { "s" })
 }
 
 fn intents_line(intents: &IntentsView, now: Timestamp) -> String {

@@ -4,6 +4,7 @@ mod backfill;
 mod duration;
 mod intents;
 mod layered;
+mod notify;
 mod places;
 mod validate;
 
@@ -18,11 +19,17 @@ use quiesce_policy::snapshot::{
 use serde::Deserialize;
 
 pub(crate) use self::backfill::target;
-use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered};
+use self::{
+    backfill::PartialBackfill,
+    intents::PartialIntents,
+    layered::layered,
+    notify::{PartialDeliveries, PartialMessages},
+};
 pub use self::{
     backfill::{Backfill, Backoff},
     duration::Period,
     intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
+    notify::{Deliveries, MessagesConfig, Notifier, Page, PurgeMethod, Target},
     validate::Summary,
 };
 use crate::{
@@ -58,6 +65,8 @@ layered! {
             refused_calls: RefusedCalls,
             /// Who may call the API.
             tokens: Vec<Token>,
+            /// Who is told of windows.
+            notify: Vec<Notifier>,
         }
         nullable {
             /// Where files with relative paths live.
@@ -76,6 +85,10 @@ layered! {
             intents: Intents / PartialIntents,
             /// How held writes are replayed.
             backfill: Backfill / PartialBackfill,
+            /// The words that others are told.
+            messages: MessagesConfig / PartialMessages,
+            /// How deliveries are made.
+            deliveries: Deliveries / PartialDeliveries,
         }
     }
 }

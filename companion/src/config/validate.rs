@@ -138,6 +138,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }
     super::intents::problems(&config.intents, &config.surfaces, &mut wrong);
     super::backfill::problems(&config.backfill, &mut wrong);
+    super::notify::problems(&config.notify, &config.messages, &config.deliveries, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {
         Err(error) => wrong("catalogs", error.to_string()),

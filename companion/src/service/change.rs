@@ -207,8 +207,9 @@ impl Service {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
             events: vec![event],
             publish_at,
-            configured: None,
+            ..Change::default()
         };
+        let change = self.composer.complete(change, &open.history);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
@@ -243,7 +244,7 @@ impl Service {
         }
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         desk: &Desk,
         caller: &Caller,

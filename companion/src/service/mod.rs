@@ -4,6 +4,7 @@
 mod backfill;
 mod change;
 mod control;
+mod deliveries;
 mod desk;
 mod intents;
 mod query;
@@ -40,6 +41,8 @@ use crate::{
     fleet::Fleet,
     intents::{Intake, Ledger, Seals},
     metrics::Metrics,
+    notify::Composer,
+    outbox::Outbox,
     passes::PassSigner,
     rule_text::RuleTexts,
     seen::SeenRequests,
@@ -61,6 +64,10 @@ pub struct Service {
     others: Option<Others>,
     pub(crate) ledger: Arc<dyn Ledger>,
     intake: Intake,
+    pub(crate) outbox: Arc<dyn Outbox>,
+    composer: Composer,
+    /// Wakes those who deliver.
+    pub(crate) deliveries_wake: Notify,
     pub(crate) backfill: Backfill,
     signer: PassSigner,
     /// The rules of each surface, for people.
@@ -129,6 +136,7 @@ impl Service {
         ledger: Arc<dyn Ledger>,
         seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
+        deliveries::check_secrets(&config)?;
         let (mut snapshot, catalogs) =
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
@@ -154,6 +162,7 @@ impl Service {
         };
         let configured = serde_json::to_string(&snapshot)?;
         let intake = Intake::new(&config, seals);
+        let (outbox, composer) = (store.outbox(), Composer::new(&config));
         let service = Arc::new(Self {
             config,
             own_digest: digest.clone(),
@@ -164,6 +173,9 @@ impl Service {
             others,
             ledger,
             intake,
+            outbox,
+            composer,
+            deliveries_wake: Notify::new(),
             backfill: Backfill::new(loaded.backfill),
             signer,
             rule_texts,

@@ -119,6 +119,7 @@ impl Service {
             fleet: self.fleet_counts(),
             intents: None,
             backfill: None,
+            deliveries: None,
         }
     }
 
@@ -273,6 +274,7 @@ fn revision(window: &WindowView) -> String {
     window.phase.hash(&mut hash);
     window.ends_at.hash(&mut hash);
     window.quiesced.is_some().hash(&mut hash);
+    window.announced_at.hash(&mut hash);
     window.barrier.hash(&mut hash);
     format!("{:016x}", hash.finish())
 }

@@ -38,6 +38,8 @@ Commands:
   fleet        List the enforcers, or forget a lost one
   intents      Show writes held for later, and decide about those that have failed
   backfill     Show how held writes are brought back; pause and resume it
+  announce     Show what others would be told of a window, and tell nobody
+  deliveries   Show what others are told of windows, and have it sent again
   surfaces     Show what was seen in observe mode: every write, and what no rule knows
   explain      Say what would become of a request, and what decides
   catalog      Show what is known of products' operations
@@ -66,7 +68,7 @@ Exit codes:
     1  internal error
     2  wrong command line
     3  bad value or configuration
-    4  no such window, enforcer or intent
+    4  no such window, enforcer, intent or delivery
     5  conflict, for example with another window
     6  not allowed with this token
     7  the companion does not answer

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use quiesce::{
-    auth::Caller,
+    auth::{Caller, Role},
     event::{Event, EventKind},
     intents::{IntentState, Ledger, PostgresLedger, SqliteLedger},
     store::{SqliteStore, Store as _},
@@ -27,7 +27,7 @@ use crate::{
 const ENDING: [EventKind; 3] = [EventKind::Soaked, EventKind::ClosureAnnounced, EventKind::Closed];
 
 fn ann() -> Caller {
-    Caller { name: "ann".to_owned() }
+    Caller { name: "ann".to_owned(), role: Role::Operator }
 }
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
@@ -214,18 +214,20 @@ async fn lives_on(dir: &Path, yaml: String, ledger: impl AsyncFn() -> (Box<dyn L
     let patient = format!("{yaml}windows: {{ announce_before: 1h }}\nbackfill: {{ soak: 2s }}\n");
     let mut killed = Killed::start(dir, patient).await;
     let api = killed.serve.as_ref().unwrap().api();
-    let starts_at = quiesce::clock::now().plus_ms(3_000);
-    // Of two enforcers none is there, until the companion is told that none is expected.
-    let window = api.create(json!({ "starts_at": starts_at, "duration_ms": 600_000, "expect": 1 })).await;
-    killed.killed_in(Phase::Scheduled, &window).await;
-    killed.killed_in(Phase::Freezing, &window).await;
     let mut enforcer = Enforcer::new(killed.url(), "edge-1", "1");
     enforcer.obey().await;
-    enforcer.request.in_flight = 1;
-    enforcer.report().await;
-    killed.killed_in(Phase::Draining, &window).await;
-    let _enforcer = Enforcer::new(killed.url(), "edge-1", "1").run();
-    killed.until(Phase::Quiesced, &window).await;
+    let starts_at = quiesce::clock::now().plus_ms(3_000);
+    let window = api.create(json!({ "starts_at": starts_at, "duration_ms": 600_000 })).await;
+    killed.killed_in(Phase::Scheduled, &window).await;
+    killed.killed_in(Phase::Freezing, &window).await;
+    for (in_flight, phase) in [(1, Phase::Draining), (0, Phase::Quiesced)] {
+        let mut moved = Enforcer::new(killed.url(), "edge-1", "1");
+        moved.request = enforcer.request.clone();
+        moved.request.in_flight = in_flight;
+        moved.obey().await;
+        enforcer = moved;
+        killed.killed_in(phase, &window).await;
+    }
     killed.kill().await;
     let (held, closing) = ledger().await;
     let id = accept(&*held, order("/a", 0, window.id.as_str())).await.id;

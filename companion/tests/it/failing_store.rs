@@ -15,6 +15,7 @@ use quiesce::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
     intents::{Offer, Seals, SqliteLedger},
+    outbox::Outbox,
     passes::PassSigner,
     service::{Kept, Service, control},
     store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow, Turn},
@@ -71,6 +72,10 @@ impl Store for Failing {
 
     fn events(&self, after: u64, window: Option<WindowId>, limit: u32) -> Pending<'_, Vec<Event>> {
         self.inner.events(after, window, limit)
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        self.inner.outbox()
     }
 
     fn check(&self) -> Pending<'_, ()> {

@@ -29,6 +29,7 @@ mod lean;
 mod learning;
 mod ledger;
 mod lifecycle;
+mod notify;
 mod postgres;
 mod roles;
 mod several;

@@ -49,6 +49,8 @@ GET /healthz anybody
 GET /metrics viewer
 GET /readyz anybody
 GET /v1/backfill viewer
+GET /v1/deliveries viewer
+GET /v1/deliveries/{id} viewer
 GET /v1/events viewer
 GET /v1/fleet viewer
 GET /v1/history viewer
@@ -66,6 +68,9 @@ GET /v1/windows/{id} viewer
 GET /v1/windows/{id}/barrier viewer
 POST /v1/backfill/pause operator
 POST /v1/backfill/resume operator
+POST /v1/deliveries/cancel operator
+POST /v1/deliveries/preview viewer
+POST /v1/deliveries/resend operator
 POST /v1/explain viewer
 POST /v1/intents sync
 POST /v1/intents/discard operator
@@ -74,6 +79,7 @@ POST /v1/passes operator
 POST /v1/seen sync
 POST /v1/sync sync
 POST /v1/windows operator
+POST /v1/windows/{id}/abort operator
 POST /v1/windows/{id}/cancel operator
 POST /v1/windows/{id}/extend operator
 POST /v1/windows/{id}/thaw operator
