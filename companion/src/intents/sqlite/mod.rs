@@ -200,8 +200,7 @@ impl Ledger for SqliteLedger {
     fn accept(&self, intent: NewIntent, limits: LedgerLimits) -> Pending<'_, Accepted> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let accept = Accept { intent, limits };
-            let waiting = Waiting::Intent { accept, answer, accepted: None };
+            let waiting = Waiting::intent(Accept { intent, limits }, answer);
             self.queue.send(waiting).await.map_err(|_| StoreError::WriterGone)?;
             answered.await.map_err(|_| StoreError::WriterGone)?
         })

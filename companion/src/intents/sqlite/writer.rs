@@ -78,18 +78,30 @@ fn answer<T>(answer: Answer<T>, output: Option<T>, committed: Result<(), StoreEr
     let _ = answer.send(committed.and_then(|()| output.ok_or(StoreError::WriterGone)));
 }
 
+/// An intent that is offered, whose maker waits for what becomes of it.
+pub struct Offered {
+    accept: Accept,
+    answer: Answer<Accepted>,
+    accepted: Option<Accepted>,
+}
+
 /// What waits for the writer.
 pub enum Waiting {
     /// An intent to be stored, together with those beside it.
-    Intent { accept: Accept, answer: Answer<Accepted>, accepted: Option<Accepted> },
+    Intent(Box<Offered>),
     /// Any other change.
     Other(Box<dyn Work>),
 }
 
 impl Waiting {
+    /// What becomes of the intent goes to `answer`.
+    pub fn intent(accept: Accept, answer: Answer<Accepted>) -> Self {
+        Self::Intent(Box::new(Offered { accept, answer, accepted: None }))
+    }
+
     fn answer(self, committed: Result<(), StoreError>) {
         match self {
-            Self::Intent { answer: to, accepted, .. } => answer(to, accepted, committed),
+            Self::Intent(offered) => answer(offered.answer, offered.accepted, committed),
             Self::Other(work) => work.answer(committed),
         }
     }
@@ -141,9 +153,8 @@ async fn commit(pool: &SqlitePool, batch: &mut [Waiting], counts: &Mutex<Counts>
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let before = counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut book = Book { connection: &mut tx, counts: before };
-    let both_are_intents = |one: &Waiting, next: &Waiting| {
-        matches!((one, next), (Waiting::Intent { .. }, Waiting::Intent { .. }))
-    };
+    let both_are_intents =
+        |one: &Waiting, next: &Waiting| matches!((one, next), (Waiting::Intent(_), Waiting::Intent(_)));
     for run in batch.chunk_by_mut(both_are_intents) {
         make(&mut book, run).await?;
     }
@@ -158,7 +169,8 @@ async fn make(book: &mut Book<'_>, run: &mut [Waiting]) -> Result<(), StoreError
     let (mut offered, mut results) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
     for waiting in run {
         match waiting {
-            Waiting::Intent { accept, accepted, .. } => {
+            Waiting::Intent(intent) => {
+                let Offered { accept, accepted, .. } = &mut **intent;
                 offered.push(&*accept);
                 results.push(accepted);
             }
