@@ -8,6 +8,7 @@ use crate::{
     event::EventKind,
     fleet::FleetError,
     intents::{IntentId, SealError},
+    outbox::DeliveryId,
     passes::PassError,
     store::StoreError,
 };
@@ -31,6 +32,9 @@ pub enum ServiceError {
     /// No such intent.
     #[error("there is no intent `{0}`")]
     UnknownIntent(IntentId),
+    /// No such delivery.
+    #[error("there is no delivery `{0}`")]
+    UnknownDelivery(DeliveryId),
     /// Another window has the same times and scope.
     #[error("it would overlap window `{id}` ({reason}), which lasts from {starts_at} to {ends_at}")]
     Overlap {
@@ -116,6 +120,7 @@ impl ServiceError {
             Self::Invalid { .. } => "invalid-field",
             Self::UnknownWindow(_) => "unknown-window",
             Self::UnknownIntent(_) => "unknown-intent",
+            Self::UnknownDelivery(_) => "unknown-delivery",
             Self::Overlap { .. } => "window-overlaps",
             Self::Over { .. } => "window-over",
             Self::NotBegun(_) => "window-not-begun",
@@ -141,7 +146,9 @@ impl ServiceError {
     pub fn status(&self) -> StatusCode {
         match self.code() {
             "invalid-field" => StatusCode::UNPROCESSABLE_ENTITY,
-            "unknown-window" | "unknown-enforcer" | "unknown-intent" => StatusCode::NOT_FOUND,
+            "unknown-window" | "unknown-enforcer" | "unknown-intent" | "unknown-delivery" => {
+                StatusCode::NOT_FOUND
+            }
             "window-overlaps" | "window-over" | "window-not-begun" | "window-begun" | "enforcer-live" => {
                 StatusCode::CONFLICT
             }
@@ -159,6 +166,10 @@ impl ServiceError {
             Self::UnknownWindow(_) => Some("`quiesce status` lists the windows there are".to_owned()),
             Self::UnknownIntent(_) => Some(
                 "`quiesce intents list` lists those there are; done ones are forgotten after a while"
+                    .to_owned(),
+            ),
+            Self::UnknownDelivery(_) => Some(
+                "`quiesce deliveries list` lists those there are; old ones are forgotten after a while"
                     .to_owned(),
             ),
             Self::Overlap { id, begun: true, .. } => Some(format!(
@@ -183,6 +194,10 @@ impl ServiceError {
             Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => {
                 Some("put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned())
             }
+            Self::Auth(AuthError::Browser) => Some(
+                "the console may call where `tokens` are configured and it is reached under the name that it calls"
+                    .to_owned(),
+            ),
             Self::Auth(AuthError::Insufficient { .. }) => {
                 Some("use a token with that role (see `tokens` in the companion's configuration)".to_owned())
             }

@@ -44,7 +44,7 @@ pub enum EventKind {
     Extended,
     /// Writes were opened again after the window had been quiesced.
     Thawed,
-    /// Writes were opened again before the barrier held.
+    /// Writes were opened again before the barrier held, or because the work was given up.
     Aborted,
     /// A window was taken back before it began.
     Cancelled,
@@ -68,6 +68,22 @@ pub enum EventKind {
     IntentsDiscarded,
     /// An operator was given intents with all that they hold.
     IntentsExported,
+    /// People are told of a window ahead of its time.
+    Announced,
+    /// Writes were open again for as long as they are watched.
+    Soaked,
+    /// People are told that a window is over; only then held writes are replayed.
+    ClosureAnnounced,
+    /// Nothing more is held for a window.
+    Closed,
+    /// A cache has forgotten what enforcers answered before; the evidence says which.
+    CachePurged,
+    /// Somebody could not be told of a window; the evidence says who, of what, and why.
+    DeliveryFailed,
+    /// An operator had deliveries sent again.
+    DeliveriesResent,
+    /// An operator has taken deliveries back.
+    DeliveriesCancelled,
     /// An operator told people something about a window, in the words that are the evidence.
     UpdatePosted,
 }
@@ -94,6 +110,14 @@ impl EventKind {
             Self::IntentsRetried => "intents-retried",
             Self::IntentsDiscarded => "intents-discarded",
             Self::IntentsExported => "intents-exported",
+            Self::Announced => "announced",
+            Self::Soaked => "soaked",
+            Self::ClosureAnnounced => "closure-announced",
+            Self::Closed => "closed",
+            Self::CachePurged => "cache-purged",
+            Self::DeliveryFailed => "delivery-failed",
+            Self::DeliveriesResent => "deliveries-resent",
+            Self::DeliveriesCancelled => "deliveries-cancelled",
             Self::UpdatePosted => "update-posted",
         }
     }
@@ -125,6 +149,14 @@ impl EventKind {
             K::IntentsRetried,
             K::IntentsDiscarded,
             K::IntentsExported,
+            K::Announced,
+            K::Soaked,
+            K::ClosureAnnounced,
+            K::Closed,
+            K::CachePurged,
+            K::DeliveryFailed,
+            K::DeliveriesResent,
+            K::DeliveriesCancelled,
             K::UpdatePosted,
         ]
         .into_iter()

@@ -11,7 +11,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{backfill::answer::Ending, clock, intents::Totals, service::Service, windows::Phase};
+use crate::{
+    backfill::answer::Ending,
+    clock,
+    intents::Totals,
+    outbox::{DeliveryState, Total},
+    service::Service,
+    windows::Phase,
+};
 
 /// Seconds.
 const REPORT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 1.0];
@@ -44,6 +51,12 @@ struct ByEnding {
     ending: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByNotifier {
+    notifier: String,
+    state: &'static str,
+}
+
 /// What the companion counts.
 pub struct Metrics {
     registry: Registry,
@@ -62,6 +75,8 @@ pub struct Metrics {
     replays: Family<ByEnding, Counter>,
     replays_in_flight: Gauge,
     backfill_paused: Gauge,
+    deliveries: Family<ByNotifier, Gauge>,
+    deliveries_tried: Family<ByNotifier, Counter>,
     /// One scrape at a time: what is counted elsewhere is copied in first.
     scrape: Mutex<()>,
 }
@@ -138,6 +153,18 @@ impl Default for Metrics {
             "1 while nothing is replayed until an operator says so",
             backfill_paused.clone(),
         );
+        let deliveries = Family::default();
+        registry.register(
+            "deliveries",
+            "What others are told of windows, by who and where it is",
+            deliveries.clone(),
+        );
+        let deliveries_tried = Family::default();
+        registry.register(
+            "deliveries_tried",
+            "Attempts to tell others of windows, by who and where that left it",
+            deliveries_tried.clone(),
+        );
         Self {
             registry,
             windows,
@@ -155,6 +182,8 @@ impl Default for Metrics {
             replays,
             replays_in_flight,
             backfill_paused,
+            deliveries,
+            deliveries_tried,
             scrape: Mutex::default(),
         }
     }
@@ -204,6 +233,21 @@ impl Metrics {
     pub fn replayed(&self, surface: &str, ending: Ending) {
         let label = ByEnding { surface: surface.to_owned(), ending: ending.as_str() };
         self.replays.get_or_create(&label).inc();
+    }
+
+    /// An attempt to tell somebody has left a delivery there.
+    pub fn delivery_tried(&self, notifier: &str, state: DeliveryState) {
+        let labels = ByNotifier { notifier: notifier.to_owned(), state: state.as_str() };
+        self.deliveries_tried.get_or_create_owned(&labels).inc();
+    }
+
+    /// There are so many deliveries.
+    pub fn count_deliveries(&self, totals: &[Total]) {
+        self.deliveries.clear();
+        for total in totals {
+            let labels = ByNotifier { notifier: total.notifier.clone(), state: total.state.as_str() };
+            self.deliveries.get_or_create(&labels).set(signed(total.count));
+        }
     }
 
     /// All of it as text; `totals` are of the ledger, if it could be asked.

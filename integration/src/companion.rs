@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -18,6 +18,9 @@ use crate::{artifacts, http::Request, ports, process::Process, snapshots::SYNC_T
 const START_BOUND: Duration = Duration::from_secs(20);
 const STOP_BOUND: Duration = Duration::from_secs(20);
 
+/// Where a small disk is, in the companion's directory.
+const DISK: &str = "disk";
+
 /// The token that the command line uses here.
 pub const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
 
@@ -28,6 +31,27 @@ pub struct Companion {
     process: Process,
     addr: SocketAddr,
     dir: TempDir,
+    disk: Option<SmallDisk>,
+}
+
+/// A file system in memory that only the companion sees, and that ends with it.
+#[derive(Clone, Copy, Debug)]
+struct SmallDisk {
+    bytes: u64,
+}
+
+impl SmallDisk {
+    /// Mounts it, and becomes the program that follows.
+    const MOUNT: &str = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@""#;
+
+    /// A command that runs `program` with the disk in place of the directory `at`, in a namespace of its own.
+    fn command(self, at: &Path, program: &Path) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", Self::MOUNT, "sh", &self.bytes.to_string()])
+            .args([at, program]);
+        command
+    }
 }
 
 impl Companion {
@@ -36,13 +60,52 @@ impl Companion {
     /// # Errors
     /// When the binary is not there, or is not ready in time; its log is in the error.
     pub async fn start(settings: &str) -> Result<Self> {
+        Self::start_on(None, settings).await
+    }
+
+    /// The same with its state on a disk of its own, of so many bytes. What was on it is gone when the process ends.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on_small_disk(bytes: u64, settings: &str) -> Result<Self> {
+        Self::start_on(Some(SmallDisk { bytes }), settings).await
+    }
+
+    /// Whether this system lets us mount a disk of our own; if not, why.
+    ///
+    /// # Errors
+    /// When there are no programs to try it with, or they are not allowed to.
+    pub fn can_have_small_disk() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let tried = SmallDisk { bytes: 1 << 20 }.command(dir.path(), Path::new("true")).output();
+        let tried = tried.context("unshare")?;
+        ensure!(
+            tried.status.success(),
+            "no namespace of our own: {}",
+            String::from_utf8_lossy(&tried.stderr).trim()
+        );
+        Ok(())
+    }
+
+    async fn start_on(disk: Option<SmallDisk>, settings: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("quiesce-companion-").tempdir()?;
         let addr = ports::free()?;
-        fs::write(dir.path().join("quiesce.yaml"), config(addr, &dir, settings)?)?;
-        let process = spawn(&dir)?;
-        let mut companion = Self { process, addr, dir };
+        let state_dir = disk.map_or_else(|| dir.path().to_owned(), |_| dir.path().join(DISK));
+        fs::create_dir_all(&state_dir)?;
+        fs::write(dir.path().join("quiesce.yaml"), config(addr, &dir, &state_dir, settings)?)?;
+        let process = spawn(&dir, disk)?;
+        let mut companion = Self { process, addr, dir, disk };
         companion.until_ready().await?;
         Ok(companion)
+    }
+
+    /// Its small disk, as seen from here.
+    pub fn small_disk(&self) -> PathBuf {
+        let seen_by_it = self.dir.path().join(DISK);
+        Path::new("/proc")
+            .join(self.pid().to_string())
+            .join("root")
+            .join(seen_by_it.strip_prefix("/").unwrap_or(&seen_by_it))
     }
 
     /// Where it listens.
@@ -91,7 +154,7 @@ impl Companion {
     /// When it is not ready in time.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill();
-        self.process = spawn(&self.dir)?;
+        self.process = spawn(&self.dir, self.disk)?;
         self.until_ready().await
     }
 
@@ -181,20 +244,25 @@ impl Companion {
     }
 }
 
-fn config(addr: SocketAddr, dir: &TempDir, settings: &str) -> Result<String> {
+fn config(addr: SocketAddr, dir: &TempDir, state_dir: &Path, settings: &str) -> Result<String> {
     let dir = dir.path();
     fs::write(dir.join("operator-token"), OPERATOR_TOKEN)?;
     fs::write(dir.join("sync-token"), SYNC_TOKEN)?;
     Ok(format!(
-        "listen: {addr}\nstate_dir: {dir}\nlog_format: human\ntokens:\n\
+        "listen: {addr}\nstate_dir: {state_dir}\nlog_format: human\ntokens:\n\
          \x20 - {{ name: tests, role: operator, file: {dir}/operator-token }}\n\
          \x20 - {{ name: envoys, role: sync, file: {dir}/sync-token }}\n{settings}\n",
         dir = dir.display(),
+        state_dir = state_dir.display(),
     ))
 }
 
-fn spawn(dir: &TempDir) -> Result<Process> {
-    let mut command = Command::new(artifacts::quiesce()?);
+fn spawn(dir: &TempDir, disk: Option<SmallDisk>) -> Result<Process> {
+    let program = artifacts::quiesce()?;
+    let mut command = match disk {
+        Some(disk) => disk.command(&dir.path().join(DISK), &program),
+        None => Command::new(program),
+    };
     command.arg("serve").arg("--config").arg(dir.path().join("quiesce.yaml")).current_dir(dir.path());
     Process::spawn("quiesce serve", command, &dir.path().join("quiesce.log"))
 }

@@ -33,8 +33,8 @@ pub struct Options {
     pub filter: Filter,
     /// Where requests go.
     pub origin: SocketAddr,
-    /// Where the cluster `quiesce` is; nothing listens there if `None`.
-    pub companion: Option<SocketAddr>,
+    /// Where the cluster `quiesce` is: companions that share a store; without any there is no such cluster.
+    pub companions: Vec<SocketAddr>,
     /// The node's id.
     pub node_id: String,
     /// Worker threads.
@@ -55,7 +55,7 @@ impl Options {
         Self {
             filter,
             origin,
-            companion: None,
+            companions: Vec::new(),
             node_id: "envoy-1".to_owned(),
             concurrency: 2,
             tls: None,
@@ -72,7 +72,7 @@ impl Options {
     pub fn quiesce(config: &PluginConfig, origin: SocketAddr, companion: SocketAddr) -> Result<Self> {
         let filter =
             Filter::Wasm { module: artifacts::wasm()?, configuration: serde_json::to_string(config)? };
-        Ok(Self { companion: Some(companion), ..Self::new(filter, origin) })
+        Ok(Self { companions: vec![companion], ..Self::new(filter, origin) })
     }
 }
 

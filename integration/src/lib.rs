@@ -17,6 +17,7 @@ pub mod origin;
 pub mod ports;
 pub mod process;
 pub mod samples;
+pub mod skip;
 pub mod snapshots;
 pub mod stack;
 pub mod wait;

@@ -20,11 +20,13 @@ pub struct StackOptions {
     pub plugin: PluginConfig,
     /// How many Envoys, named `envoy-1`, `envoy-2`, …
     pub envoys: u32,
+    /// Give the companion's state a disk of its own, of so many bytes.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for StackOptions {
     fn default() -> Self {
-        Self { companion: String::new(), plugin: PluginConfig::default(), envoys: 1 }
+        Self { companion: String::new(), plugin: PluginConfig::default(), envoys: 1, disk_bytes: None }
     }
 }
 
@@ -50,7 +52,10 @@ impl Stack {
     pub async fn start(options: StackOptions) -> Result<Self> {
         let origin = Origin::start()?;
         let settings = options.companion.replace("{origin}", &origin.addr().to_string());
-        let companion = Companion::start(&settings).await?;
+        let companion = match options.disk_bytes {
+            Some(bytes) => Companion::start_on_small_disk(bytes, &settings).await?,
+            None => Companion::start(&settings).await?,
+        };
         let mut envoys = Vec::new();
         for number in 1..=options.envoys {
             let mut envoy = Options::quiesce(&options.plugin, origin.addr(), companion.addr())?;

@@ -9,14 +9,20 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use common::intents::{Answer, Chance, QUEUED_ORDERS, Sent, Writers, assert_effects};
+use common::intents::{Answer, Chance, QUEUED_ORDERS, Sent, Writers, assert_effects, is_over};
 use quiesce_integration::{
     assert_eventually,
+    companion::Companion,
+    skip::skip,
     stack::{Stack, StackOptions},
 };
-use serde_json::Value;
 
 const FREEZE: [&str; 6] = ["freeze", "--for", "30m", "--reason", "moving the orders", "--wait"];
 /// Kills while intents are taken in.
@@ -27,25 +33,21 @@ const KILLS_IN_BACKFILL: u32 = 15;
 const ENVOY_KILLS: u32 = 5;
 /// Writers at a time, each with a line of its own.
 const WRITERS: u32 = 8;
+/// How often the disk is full while intents are taken in.
+const FULL_DISKS: u32 = 5;
+/// All that the companion may have on its small disk; bytes.
+const DISK_BYTES: u64 = 16 << 20;
 /// All that is held is replayed in this time.
 const BACKFILL: Duration = Duration::from_secs(120);
 
 async fn frozen() -> Stack {
-    let options = StackOptions { companion: QUEUED_ORDERS.to_owned(), ..StackOptions::default() };
+    frozen_with(StackOptions { companion: QUEUED_ORDERS.to_owned(), ..StackOptions::default() }).await
+}
+
+async fn frozen_with(options: StackOptions) -> Stack {
     let stack = Stack::start(options).await.unwrap();
     stack.companion.run(&FREEZE).await.unwrap();
     stack
-}
-
-/// Whether nothing is left to be replayed.
-async fn is_over(stack: &Stack) -> bool {
-    for state in ["held", "replaying"] {
-        let listed: Value = stack.companion.json(&["intents", "list", "--state", state]).await.unwrap();
-        if !listed["intents"].as_array().unwrap().is_empty() {
-            return false;
-        }
-    }
-    true
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +68,7 @@ async fn the_companion_killed_again_and_again() {
         stack.companion.kill();
         stack.companion.restart().await.unwrap();
     }
-    assert_eventually!(is_over(&stack).await, within: BACKFILL, "everything is replayed");
+    assert_eventually!(is_over(&stack.companion).await, within: BACKFILL, "everything is replayed");
     assert_effects(&sent, &stack.origin, &chance);
 }
 
@@ -84,6 +86,49 @@ async fn envoy_killed_again_and_again() {
         stack.until_synced().await.unwrap();
     }
     stack.companion.run(&["thaw"]).await.unwrap();
-    assert_eventually!(is_over(&stack).await, within: BACKFILL, "everything is replayed");
+    assert_eventually!(is_over(&stack.companion).await, within: BACKFILL, "everything is replayed");
+    assert_effects(&sent, &stack.origin, &chance);
+}
+
+/// Takes all the room there is, until it is deleted.
+fn fill(disk: &Path) -> PathBuf {
+    let file = disk.join("others");
+    let mut others = File::create(&file).unwrap();
+    let full = loop {
+        if let Err(error) = others.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_full_again_and_again() {
+    if let Err(reason) = Companion::can_have_small_disk() {
+        return skip(&format!("{reason:#}"));
+    }
+    let mut chance = Chance::new();
+    let options = StackOptions {
+        companion: QUEUED_ORDERS.to_owned(),
+        disk_bytes: Some(DISK_BYTES),
+        ..StackOptions::default()
+    };
+    let stack = frozen_with(options).await;
+    let writers = Writers::start(stack.envoy().addr(), 0..WRITERS);
+    for _ in 0..FULL_DISKS {
+        tokio::time::sleep(chance.up_to(Duration::from_millis(150))).await;
+        let others = fill(&stack.companion.small_disk());
+        // The first is told so; with all of them nothing is taken in any more.
+        writers.until_more(WRITERS as usize * 2, Answer::Unknown).await;
+        let refused = stack.companion.output(&["thaw"]).await.unwrap();
+        assert_eq!(refused.status.code(), Some(7), "nothing is called done that is not on disk: {refused:?}");
+        fs::remove_file(others).unwrap();
+        writers.until_more(WRITERS as usize, Answer::Receipt).await;
+    }
+    let sent = writers.stop().await;
+    assert!(stack.companion.log().contains("disk is full"), "it says why");
+    stack.companion.run(&["thaw"]).await.unwrap();
+    assert_eventually!(is_over(&stack.companion).await, within: BACKFILL, "everything is replayed");
     assert_effects(&sent, &stack.origin, &chance);
 }

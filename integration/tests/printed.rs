@@ -125,7 +125,7 @@ async fn a_lean_filter_sees_what_may_write_and_nothing_else() {
     let companion = Companion::start(&every_catalog()).await.unwrap();
     let printed = companion.envoy_filter(LEAN).await.unwrap();
     let mut options = Options::new(Filter::Given(printed[0].clone()), origin.addr());
-    options.companion = Some(companion.addr());
+    options.companions = vec![companion.addr()];
     // One VM sees all that is seen, and moves what it has counted at once.
     options.concurrency = 1;
     let envoy = Envoy::start(options).await.unwrap();

@@ -54,7 +54,9 @@ async fn in_region_eu(companion: &str) -> Stack {
     let labels = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
     let enforcer = EnforcerConfig { labels, ..EnforcerConfig::default() };
     let plugin = envoy::PluginConfig { enforcer, ..envoy::PluginConfig::default() };
-    Stack::start(StackOptions { companion: companion.to_owned(), plugin, envoys: 1 }).await.unwrap()
+    Stack::start(StackOptions { companion: companion.to_owned(), plugin, ..StackOptions::default() })
+        .await
+        .unwrap()
 }
 
 async fn status(stack: &Stack, request: &Request) -> u16 {
@@ -185,6 +187,27 @@ async fn writes_are_queued_and_dropped() {
 #[test]
 fn companions_can_share_a_database() {
     assert_config(&sample("README.md", "postgres").unwrap(), "0 surfaces, 0 rules, 0 tokens, mode enforce");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_can_be_told() {
+    let yaml = sample("README.md", "notify").unwrap();
+    assert_config(&yaml, "mode enforce");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("webhook");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    // Nobody is reached: nothing is said where there is no window.
+    let mut yaml = yaml.replace("/run/secrets/pipeline-webhook", secret.to_str().unwrap());
+    for variable in ["STATUSPAGE_API_KEY", "SLACK_WEBHOOK_URL"] {
+        yaml = yaml.replace(&format!("env: {variable}"), &format!("file: {}", secret.display()));
+    }
+    let stack = in_region_eu(&yaml).await;
+    let said = run(&stack, dir.path(), &sample("README.md", "deliveries").unwrap());
+    for expected in
+        ["Sat 10 Jan 2099, 03:00 CET (2099-01-10T03:00:00+01:00)", "status (statuspage)", "0 deliveries are"]
+    {
+        assert!(said.contains(expected), "no `{expected}` in:\n{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ pub fn obtain(ws: &Workspace, args: &[String]) -> Result<Vec<(&'static str, OsSt
     };
     if is_postgres_wanted(args) {
         take("QUIESCE_POSTGRES", postgres(ws))?;
+        take("QUIESCE_VARNISH", varnish(ws))?;
     }
     if is_wanted(args, "browser") {
         take("QUIESCE_CHROMIUM", chromium(ws))?;
@@ -96,6 +97,26 @@ fn chromium(ws: &Workspace) -> Result<PathBuf> {
     let root = tools::debian_packages_and_dependencies(ws, &["chromium", "chromium-driver"])
         .context("cannot get Chromium; install the packages `chromium` and `chromium-driver`")?;
     ensure!(is_there(&root), "Debian's packages of Chromium have no `chromium` and `chromedriver`");
+    Ok(root)
+}
+
+/// The directory below which there are `usr/sbin/varnishd` and `usr/bin/varnishadm`: the root, if the system has them,
+/// else that of Debian's packages. Varnish compiles its configuration, and needs a C compiler for that.
+fn varnish(ws: &Workspace) -> Result<PathBuf> {
+    ensure!(
+        which::which("cc").is_ok(),
+        "there is no C compiler `cc`, with which Varnish compiles its configuration"
+    );
+    let is_varnish = |root: &Path| {
+        ["usr/sbin/varnishd", "usr/bin/varnishadm"].iter().all(|program| root.join(program).is_file())
+    };
+    let system = PathBuf::from("/");
+    if is_varnish(&system) {
+        return Ok(system);
+    }
+    let root = tools::debian_packages_and_dependencies(ws, &["varnish"])
+        .context("cannot get Varnish; install it with your system's package manager")?;
+    ensure!(is_varnish(&root), "Debian's packages of Varnish have no `varnishd` and `varnishadm`");
     Ok(root)
 }
 

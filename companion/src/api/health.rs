@@ -35,5 +35,9 @@ pub async fn metrics(State(service): State<Arc<Service>>) -> ([(HeaderName, Head
     if let Err(error) = &totals {
         tracing::error!(%error, "the intents could not be counted");
     }
+    match service.outbox.totals().await {
+        Ok(deliveries) => service.metrics.count_deliveries(&deliveries),
+        Err(error) => tracing::error!(%error, "the deliveries could not be counted"),
+    }
     ([(CONTENT_TYPE, kind)], service.metrics.render(&service, totals.as_deref().ok()))
 }

@@ -1,10 +1,13 @@
 //! The HTTP API under `/v1`, and the OpenAPI document generated from it.
 
 mod backfill;
+mod deliveries;
+mod explain;
 mod fleet;
 mod guard;
 mod health;
 mod intents;
+mod live;
 mod problem;
 mod public;
 mod surfaces;
@@ -27,7 +30,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::problem::{Fault, StrictJson, StrictQuery};
-use crate::{auth::Role, service::Service};
+use crate::{auth::Role, console, service::Service};
 
 /// A report is no larger than this; its counters make most of it.
 const SYNC_BODY_BYTES: usize = 1024 * 1024;
@@ -46,8 +49,10 @@ const BODY_BYTES: usize = 64 * 1024;
     tags(
         (name = "windows", description = "Freeze, prove, thaw"),
         (name = "intents", description = "Writes held while frozen, and how they are brought back"),
+        (name = "deliveries", description = "What others are told of windows"),
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
+        (name = "console", description = "For people who watch: what happens, as it happens"),
         (name = "sync", description = "For enforcers"),
         (name = "public", description = "What everybody may see, without a token"),
         (name = "health", description = "For whoever runs the companion"),
@@ -91,12 +96,20 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::list))
         .routes(routes!(backfill::show))
         .routes(routes!(backfill::backfill))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::preview))
         .routes(routes!(health::metrics))
+        .routes(routes!(live::whoami))
+        .routes(routes!(live::live))
+        .routes(routes!(live::history))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi))
         .split_for_parts();
     let (operator, operator_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(windows::create))
         .routes(routes!(windows::thaw))
+        .routes(routes!(windows::abort))
         .routes(routes!(windows::cancel))
         .routes(routes!(windows::extend))
         .routes(routes!(windows::post_update))
@@ -107,6 +120,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(backfill::export))
         .routes(routes!(backfill::pause))
         .routes(routes!(backfill::resume))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(deliveries::cancel))
         .split_for_parts();
     let (sync, sync_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(crate::sync::sync))
@@ -124,7 +139,8 @@ pub fn router(service: Arc<Service>) -> Router {
         let service = Arc::clone(&service);
         middleware::from_fn(move |request, next| guard::admit(Arc::clone(&service), role, request, next))
     };
-    open.merge(viewer.route_layer(needs(Role::Viewer)))
+    open.merge(console::router())
+        .merge(viewer.route_layer(needs(Role::Viewer)))
         .merge(operator.route_layer(needs(Role::Operator)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(sync.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(SYNC_BODY_BYTES)))

@@ -173,7 +173,7 @@ pub fn conclude(
 }
 
 /// Reads `Retry-After`: seconds, or a date.
-fn retry_after_ms(text: &str, now: Timestamp) -> Option<u64> {
+pub(crate) fn retry_after_ms(text: &str, now: Timestamp) -> Option<u64> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1_000);

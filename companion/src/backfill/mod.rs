@@ -6,7 +6,7 @@
 pub mod answer;
 mod engine;
 pub mod gate;
-mod pace;
+pub(crate) mod pace;
 pub mod request;
 mod send;
 mod state;

@@ -9,13 +9,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::error::{CliError, ErrorKind};
 use crate::{
     backfill::view::{BackfillView, IntentList, IntentSelection, IntentView, IntentsChanged},
+    outbox::view::{
+        DeliveriesChanged, DeliveryList, DeliverySelection, DeliveryView, PreviewRequest, PreviewView,
+    },
     view::{
-        BarrierView, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView, StatusView,
+        BarrierView, EventList, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView, StatusView,
         SurfacesView, WindowView,
     },
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Events that are asked for at once.
+const EVENTS: &str = "1000";
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look at a barrier is held.
 pub const LOOK: Duration = Duration::from_secs(20);
@@ -140,6 +145,18 @@ impl Client {
         self.call(Method::POST, &["windows", id.as_str(), "thaw"], &[], None::<&()>).await
     }
 
+    /// Opens writes again because the work is given up.
+    pub async fn abort(&self, id: &WindowId) -> Result<WindowView, CliError> {
+        self.call(Method::POST, &["windows", id.as_str(), "abort"], &[], None::<&()>).await
+    }
+
+    /// What happened to a window, after the event `after`.
+    pub async fn events(&self, id: &WindowId, after: u64) -> Result<EventList, CliError> {
+        let after = after.to_string();
+        let query = [("window", id.as_str()), ("after", after.as_str()), ("limit", EVENTS)];
+        self.call(Method::GET, &["events"], &query, None::<&()>).await
+    }
+
     /// Takes back a window that has not begun.
     pub async fn cancel(&self, id: &WindowId) -> Result<WindowView, CliError> {
         self.call(Method::POST, &["windows", id.as_str(), "cancel"], &[], None::<&()>).await
@@ -241,6 +258,30 @@ impl Client {
     /// Lets the backfill go on.
     pub async fn resume_backfill(&self) -> Result<BackfillView, CliError> {
         self.call(Method::POST, &["backfill", "resume"], &[], None::<&()>).await
+    }
+
+    /// Deliveries, the newest first.
+    pub async fn deliveries(&self, query: &[(&str, &str)]) -> Result<DeliveryList, CliError> {
+        self.call(Method::GET, &["deliveries"], query, None::<&()>).await
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, id: &str) -> Result<DeliveryView, CliError> {
+        self.get(&["deliveries", id]).await
+    }
+
+    /// Has deliveries sent again (`resend`), or takes them back (`cancel`).
+    pub async fn decide_deliveries(
+        &self,
+        verb: &str,
+        selection: &DeliverySelection,
+    ) -> Result<DeliveriesChanged, CliError> {
+        self.call(Method::POST, &["deliveries", verb], &[], Some(selection)).await
+    }
+
+    /// What would be said of a window.
+    pub async fn preview(&self, asked: &PreviewRequest) -> Result<PreviewView, CliError> {
+        self.call(Method::POST, &["deliveries", "preview"], &[], Some(asked)).await
     }
 
     /// Gives up on an enforcer.

@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Usage = 2,
     /// A value or a configuration is wrong.
     BadInput = 3,
-    /// There is no such window, enforcer or intent.
+    /// There is no such window, enforcer, intent or delivery.
     NotFound = 4,
     /// Something else stands in the way, such as another window.
     Conflict = 5,
@@ -39,7 +39,7 @@ Exit codes:
     1  internal error
     2  wrong command line
     3  bad value or configuration
-    4  no such window, enforcer or intent
+    4  no such window, enforcer, intent or delivery
     5  conflict, for example with another window
     6  not allowed with this token
     7  the companion does not answer

@@ -1,5 +1,6 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
+mod abort;
 mod announce;
 mod backfill;
 mod cancel;
@@ -7,6 +8,7 @@ mod catalog;
 mod client;
 mod completions;
 mod config;
+mod deliveries;
 mod envoy;
 mod error;
 mod explain;
@@ -16,6 +18,7 @@ mod freeze;
 mod intents;
 mod output;
 mod pass;
+mod preview;
 mod run;
 mod schedule;
 mod serve;
@@ -23,6 +26,7 @@ mod status;
 mod store;
 mod surfaces;
 mod thaw;
+mod timeline;
 mod token;
 mod wait;
 mod window;
@@ -72,14 +76,16 @@ enum Command {
     Freeze(freeze::Args),
     /// Open writes again.
     Thaw(thaw::Args),
+    /// Open writes again because the work is given up.
+    Abort(abort::Args),
     /// Move a window's end.
     Extend(extend::Args),
-    /// Tell people something about a window, on the status page and in its feeds.
-    Announce(announce::Args),
     /// Take back a window that has not begun.
     Cancel(cancel::Args),
     /// Show the windows that are not over, and the fleet in numbers.
     Status(status::Args),
+    /// Show what happened to a window, and when.
+    Timeline(timeline::Args),
     /// Freeze writes later.
     Schedule(schedule::Args),
     /// Freeze, wait for the barrier, run a command, thaw whatever happens.
@@ -91,6 +97,11 @@ enum Command {
     Intents(intents::Command),
     /// Show how held writes are brought back; pause and resume it.
     Backfill(backfill::Args),
+    /// Show what others would be told of a window, and tell nobody.
+    Announce(announce::Args),
+    /// Show what others are told of windows, and have it sent again.
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
     /// Show what was seen in observe mode: every write, and what no rule knows.
     Surfaces(surfaces::Args),
     /// Say what would become of a request, and what decides.
@@ -154,15 +165,18 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Serve(args) => serve::run(args).await,
             Command::Freeze(args) => freeze::run(context, args).await,
             Command::Thaw(args) => thaw::run(context, args).await,
+            Command::Abort(args) => abort::run(context, args).await,
             Command::Extend(args) => extend::run(context, args).await,
-            Command::Announce(args) => announce::run(context, args).await,
             Command::Cancel(args) => cancel::run(context, args).await,
             Command::Status(args) => status::run(context, args).await,
+            Command::Timeline(args) => timeline::run(context, args).await,
             Command::Schedule(args) => schedule::run(context, args).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,
             Command::Intents(command) => intents::run(context, command).await,
             Command::Backfill(args) => backfill::run(context, args).await,
+            Command::Announce(args) => announce::run(context, args).await,
+            Command::Deliveries(command) => deliveries::run(context, command).await,
             Command::Surfaces(args) => surfaces::run(context, args).await,
             Command::Explain(args) => explain::run(context, args),
             Command::Catalog(command) => catalog::run(context, command),

@@ -19,7 +19,7 @@ pub struct Args {
     window: WindowArgs,
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let time: jiff::Timestamp = text
         .parse()
         .map_err(|_| "write it as RFC 3339 with an offset, for example 2026-11-24T02:00:00Z".to_owned())?;

@@ -4,6 +4,7 @@ mod backfill;
 mod duration;
 mod intents;
 mod layered;
+mod notify;
 mod places;
 mod public;
 mod validate;
@@ -19,11 +20,18 @@ use quiesce_policy::snapshot::{
 use serde::Deserialize;
 
 pub(crate) use self::backfill::target;
-use self::{backfill::PartialBackfill, intents::PartialIntents, layered::layered, public::PartialPublic};
+use self::{
+    backfill::PartialBackfill,
+    intents::PartialIntents,
+    layered::layered,
+    notify::{PartialDeliveries, PartialMessages},
+    public::PartialPublic,
+};
 pub use self::{
     backfill::{Backfill, Backoff},
     duration::Period,
     intents::{Intents, KEY_HEADER, KeyRule, OrderBy, SurfaceIntents, SurfaceRules},
+    notify::{Deliveries, MessagesConfig, Notifier, Page, PurgeMethod, Target},
     public::Public,
     validate::Summary,
 };
@@ -60,6 +68,8 @@ layered! {
             refused_calls: RefusedCalls,
             /// Who may call the API.
             tokens: Vec<Token>,
+            /// Who is told of windows.
+            notify: Vec<Notifier>,
         }
         nullable {
             /// Where files with relative paths live.
@@ -78,6 +88,10 @@ layered! {
             intents: Intents / PartialIntents,
             /// How held writes are replayed.
             backfill: Backfill / PartialBackfill,
+            /// The words that others are told.
+            messages: MessagesConfig / PartialMessages,
+            /// How deliveries are made.
+            deliveries: Deliveries / PartialDeliveries,
             /// What the public is told.
             public: Public / PartialPublic,
         }
@@ -124,6 +138,8 @@ layered! {
             status: RefusalStatus,
             /// Writes are cut this long after the start.
             drain_timeout: Period,
+            /// People are told this long before the start.
+            announce_before: Period,
         }
         nullable {
             /// Whom to ask.

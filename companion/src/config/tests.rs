@@ -21,7 +21,7 @@ fn the_sample_is_the_default() {
 #[test]
 fn the_samples_in_comments_parse() {
     // Uncommented: from `# name:` on, as long as lines are comments indented below it.
-    for field in ["surfaces", "tokens"] {
+    for field in ["surfaces", "tokens", "notify"] {
         let start = format!("# {field}:");
         let sample: Vec<_> = DEFAULT_YAML
             .lines()
@@ -46,7 +46,7 @@ fn says_only_what_is_different() {
 
 #[test]
 fn malformed_yaml_names_line_and_column() {
-    insta::assert_snapshot!(error("listen: 127.0.0.1:1\nwindws: {}\n"), @"quiesce.yaml:2:1: unknown field `windws`, expected one of listen, store, log_format, mode, catalogs, surfaces, retry, refused_calls, tokens, state_dir, status_page, exemptions, passes, windows, intents, backfill, public");
+    insta::assert_snapshot!(error("listen: 127.0.0.1:1\nwindws: {}\n"), @"quiesce.yaml:2:1: unknown field `windws`, expected one of listen, store, log_format, mode, catalogs, surfaces, retry, refused_calls, tokens, notify, state_dir, status_page, exemptions, passes, windows, intents, backfill, messages, deliveries, public");
     insta::assert_snapshot!(error("windows:\n  grace: soon\n"), @"quiesce.yaml:2:10: windows.grace: `soon` is not a duration; write it like 30s, 10m or 1h30m");
     insta::assert_snapshot!(error("windows:\n  grace: 1h\n  grace: 2h\n"), @"quiesce.yaml:3:3: duplicate mapping key `grace` is not allowed here");
     insta::assert_snapshot!(error("surfaces:\n  - name: [\n"), @"quiesce.yaml:2:11: expected string scalar");

@@ -139,6 +139,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }
     super::intents::problems(&config.intents, &config.surfaces, &mut wrong);
     super::backfill::problems(&config.backfill, &mut wrong);
+    super::notify::problems(&config.notify, &config.messages, &config.deliveries, &mut wrong);
     super::public::problems(&config.public, &config.surfaces, &mut wrong);
     tokens(&config.tokens, &mut wrong);
     match Catalogs::with_files(&config.catalogs) {

@@ -26,7 +26,7 @@ use crate::{
     passes::PassError,
     store::{Change, Openness},
     view::{Extension, NewPass, NewUpdate, NewWindow, PassView, WindowView},
-    windows::{Notice, OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
+    windows::{EndedEvidence, Notice, OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
 };
 
 /// How far in the past a start may lie and still mean "now"; milliseconds.
@@ -60,8 +60,22 @@ impl Service {
         .await
     }
 
-    /// Opens writes again.
+    /// Opens writes again; that aborts a window that was not quiesced yet.
     pub async fn thaw(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Thawed).await
+    }
+
+    /// Opens writes again because the work is given up.
+    pub async fn abort(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Aborted).await
+    }
+
+    async fn reopen(
+        self: &Arc<Self>,
+        caller: Caller,
+        id: WindowId,
+        how: EventKind,
+    ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
             let desk = service.desk().await?;
@@ -70,9 +84,9 @@ impl Service {
                 return Err(ServiceError::NotBegun(id));
             }
             let quiesced = open.history.quiesced.is_some();
-            let kind = if quiesced { EventKind::Thawed } else { EventKind::Aborted };
-            let event = event(&open, kind, &caller.name, clock::now(), json!({}));
-            service.carry_out(desk, open, event, Effect::Ended).await?;
+            let kind = if quiesced { how } else { EventKind::Aborted };
+            let event = service.reopened(&open, kind, &caller.name, clock::now());
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.window(id).await
         })
         .await
@@ -88,7 +102,7 @@ impl Service {
                 return Err(ServiceError::Begun(id));
             }
             let event = event(&open, EventKind::Cancelled, &caller.name, clock::now(), json!({}));
-            service.carry_out(desk, open, event, Effect::Ended).await?;
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.window(id).await
         })
         .await
@@ -192,6 +206,12 @@ impl Service {
         event(open, EventKind::Started, who, now, evidence)
     }
 
+    /// What the log says of a window that lets writes pass again.
+    pub(super) fn reopened(&self, open: &OpenWindow, kind: EventKind, who: &str, now: Timestamp) -> Event {
+        let evidence = EndedEvidence { soak_until: now.plus_ms(self.config.backfill.soak.ms()) };
+        event(open, kind, who, now, serde_json::to_value(evidence).unwrap_or_default())
+    }
+
     /// Puts a window as it now is and what happened to it on disk, and then where all can see it.
     pub(super) async fn carry_out(
         &self,
@@ -200,18 +220,23 @@ impl Service {
         event: Event,
         effect: Effect,
     ) -> Result<(), ServiceError> {
-        let openness = if effect == Effect::Ended { Openness::Ended } else { Openness::Open };
-        if effect == Effect::Ended && open.history.started.is_some() {
+        let mut after = open.history.clone();
+        after.apply(&event);
+        if after.ended.is_none() {
+            open.record.notice = None;
+        } else if open.history.ended.is_none() && open.history.started.is_some() {
             let until = event.at.plus_ms(self.config.public.ended_for.ms());
             open.record.notice = Some(Notice { ended_at: event.at, until });
         }
-        let publish_at = (effect != Effect::Recorded).then_some(event.at);
+        let openness = if after.is_over() { Openness::Ended } else { Openness::Open };
+        let publish_at = (effect == Effect::Published).then_some(event.at);
         let change = Change {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
             events: vec![event],
             publish_at,
-            configured: None,
+            ..Change::default()
         };
+        let change = self.composer.complete(change, &open.history);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
@@ -228,15 +253,7 @@ impl Service {
             );
             open.history.apply(event);
         }
-        match effect {
-            Effect::Ended => {
-                desk.windows.remove(open.id());
-                desk.note_end(open.record);
-            }
-            Effect::Published | Effect::Recorded => {
-                desk.windows.insert(open.id().clone(), open);
-            }
-        }
+        desk.put(open);
         desk.revision = committed.revision;
         self.publish(&desk, committed.version)
     }
@@ -254,7 +271,7 @@ impl Service {
         }
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         desk: &Desk,
         caller: &Caller,
@@ -360,10 +377,8 @@ impl Service {
 /// What a change does to the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The window is in it, anew or changed.
+    /// The window comes into it, changes, or leaves it.
     Published,
-    /// The window leaves it.
-    Ended,
     /// Nothing: something about the window became known.
     Recorded,
 }

@@ -25,7 +25,10 @@ use crate::{
 /// The windows that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
+    /// Those that are in force or will be: what the snapshot has.
     pub windows: BTreeMap<WindowId, OpenWindow>,
+    /// Those whose writes are open again.
+    pub ending: BTreeMap<WindowId, OpenWindow>,
     /// The windows issued last that are over, by when they were issued; bounded.
     ended: BTreeMap<(Timestamp, WindowId), WindowRecord>,
     /// The revision of the store that they are of.
@@ -43,22 +46,42 @@ impl Desk {
         for (id, window) in &mut windows {
             window.began = self.windows.get(id).and_then(|known| known.began);
         }
-        *self = Self { windows, ended: BTreeMap::new(), revision };
+        let (ending, windows) = windows.into_iter().partition(|(_, window)| window.history.ended.is_some());
+        *self = Self { windows, ending, ended: BTreeMap::new(), revision };
         ended.into_iter().for_each(|record| self.note_end(record));
     }
 
+    /// Puts a window where it belongs after what happened to it.
+    pub fn put(&mut self, window: OpenWindow) {
+        let id = window.id().clone();
+        self.windows.remove(&id);
+        self.ending.remove(&id);
+        if window.history.ended.is_none() {
+            self.windows.insert(id, window);
+        } else if !window.history.is_over() {
+            self.ending.insert(id, window);
+        } else {
+            self.note_end(window.record);
+        }
+    }
+
+    /// A window that is not over.
+    pub fn get(&self, id: &WindowId) -> Option<&OpenWindow> {
+        self.windows.get(id).or_else(|| self.ending.get(id))
+    }
+
     /// Keeps what people are to be told of a window that is over.
-    pub fn note_end(&mut self, record: WindowRecord) {
+    fn note_end(&mut self, record: WindowRecord) {
         self.ended.insert((record.issued_at, record.window.id.clone()), record);
         while self.ended.len() > usize::try_from(ENDED_KEPT).unwrap_or(usize::MAX) {
             self.ended.pop_first();
         }
     }
 
-    /// What enforcers tell people of windows that are over, in the snapshot of this version: of one version it is
-    /// always the same, for versions are instants.
+    /// What enforcers tell people of windows whose writes are open again, in the snapshot of this version: of one
+    /// version it is always the same, for versions are instants.
     pub fn told_as_ended(&self, version: Epoch) -> Vec<Window> {
-        let open = self.windows.values().map(|open| &open.record);
+        let open = self.ending.values().map(|open| &open.record);
         let told = open.chain(self.ended.values()).filter_map(WindowRecord::told_as_ended);
         told.filter(|window| window.expires_at.unix_ms() > version.0).collect()
     }

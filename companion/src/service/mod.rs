@@ -4,6 +4,7 @@
 mod backfill;
 mod change;
 mod control;
+mod deliveries;
 mod desk;
 mod intents;
 mod query;
@@ -34,11 +35,14 @@ use crate::{
     barrier::{self, Barrier, Question},
     clock,
     config::Config,
+    console::Live,
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
     intents::{Intake, Ledger, Seals},
     metrics::Metrics,
+    notify::Composer,
+    outbox::Outbox,
     passes::PassSigner,
     public::Pages,
     rule_text::RuleTexts,
@@ -61,6 +65,10 @@ pub struct Service {
     others: Option<Others>,
     pub(crate) ledger: Arc<dyn Ledger>,
     intake: Intake,
+    pub(crate) outbox: Arc<dyn Outbox>,
+    composer: Composer,
+    /// Wakes those who deliver.
+    pub(crate) deliveries_wake: Notify,
     pub(crate) backfill: Backfill,
     signer: PassSigner,
     /// The rules of each surface, for people.
@@ -85,6 +93,8 @@ pub struct Service {
     /// Up to which report the fleet is saved.
     fleet_saved: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
+    /// What consoles are told.
+    pub(crate) live: Live,
 }
 
 /// The configured part of the snapshot in force.
@@ -113,8 +123,10 @@ pub struct Published {
     pub body: Bytes,
     /// The revision of the store that it is of.
     pub revision: u64,
-    /// The windows that are not over.
+    /// The windows that are in force or will be.
     pub windows: BTreeMap<WindowId, OpenWindow>,
+    /// The windows whose writes are open again, and that are not over.
+    pub ending: BTreeMap<WindowId, OpenWindow>,
 }
 
 impl Service {
@@ -127,12 +139,18 @@ impl Service {
         ledger: Arc<dyn Ledger>,
         seals: Seals,
     ) -> Result<Arc<Self>, ServiceError> {
+        deliveries::check_secrets(&config)?;
         let (mut snapshot, catalogs) =
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
-        let nothing =
-            Published { epoch: Epoch(0), body: Bytes::new(), revision: 0, windows: BTreeMap::new() };
+        let nothing = Published {
+            epoch: Epoch(0),
+            body: Bytes::new(),
+            revision: 0,
+            windows: BTreeMap::new(),
+            ending: BTreeMap::new(),
+        };
         snapshot.exemptions.pass_keys = vec![signer.public()];
         let digest = digest_of(&snapshot)?;
         let turn = store.turn().await?;
@@ -147,6 +165,7 @@ impl Service {
         };
         let configured = serde_json::to_string(&snapshot)?;
         let intake = Intake::new(&config, seals);
+        let (outbox, composer) = (store.outbox(), Composer::new(&config));
         let service = Arc::new(Self {
             config,
             own_digest: digest.clone(),
@@ -157,6 +176,9 @@ impl Service {
             others,
             ledger,
             intake,
+            outbox,
+            composer,
+            deliveries_wake: Notify::new(),
             backfill: Backfill::new(loaded.backfill),
             signer,
             rule_texts,
@@ -172,6 +194,7 @@ impl Service {
             save_fleet: Notify::new(),
             fleet_saved: watch::Sender::new(0),
             shutdown: watch::Sender::new(false),
+            live: Live::default(),
         });
         let mut desk = service.desk.lock().await;
         desk.take_in(loaded.windows, loaded.ended, loaded.revision);
@@ -229,12 +252,9 @@ impl Service {
         if self.configured().digest == self.own_digest {
             self.rules_since.get_or_init(|| epoch);
         }
-        // Here, so that it is known of a window that is over before it can be seen that it is.
-        for id in current.windows.keys().filter(|id| !desk.windows.contains_key(*id)) {
-            self.backfill.ended(id.clone(), clock::now(), self.config.backfill.soak);
-        }
-        let windows = desk.windows.clone();
-        self.published.send_replace(Arc::new(Published { epoch, body, revision: desk.revision, windows }));
+        let (windows, ending) = (desk.windows.clone(), desk.ending.clone());
+        let published = Published { epoch, body, revision: desk.revision, windows, ending };
+        self.published.send_replace(Arc::new(published));
         self.stir();
         Ok(())
     }

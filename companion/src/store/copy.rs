@@ -6,7 +6,10 @@ use serde::Serialize;
 use sqlx::{PgConnection, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{PostgresStore, PostgresUrl, SqliteStore, Store as _, StoreError};
-use crate::intents::{key_id, line_id};
+use crate::{
+    intents::{key_id, line_id},
+    outbox,
+};
 
 /// Rows that are read at once.
 const PAGE: i64 = 500;
@@ -22,17 +25,23 @@ pub struct Copied {
     pub enforcers: u64,
     /// Intents.
     pub intents: u64,
+    /// Deliveries.
+    pub deliveries: u64,
     /// The version of the snapshot last published.
     pub version: i64,
 }
 
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { windows, events, enforcers, intents, version } = self;
+        let Self { windows, events, enforcers, intents, deliveries, version } = self;
         let counted = |count: &u64, thing| format!("{count} {thing}{}", if *count == 1 { "" } else { "s" });
         let (windows, events) = (counted(windows, "window"), counted(events, "event"));
         let (enforcers, intents) = (counted(enforcers, "enforcer"), counted(intents, "intent"));
-        write!(f, "{windows}, {events}, {enforcers}, {intents} and version {version}")
+        let deliveries = match deliveries {
+            1 => "1 delivery".to_owned(),
+            count => format!("{count} deliveries"),
+        };
+        write!(f, "{windows}, {events}, {enforcers}, {intents}, {deliveries} and version {version}")
     }
 }
 
@@ -66,6 +75,7 @@ async fn copy_all(source: &SqliteStore, to: &PostgresUrl) -> Result<Copied, Stor
         events: events(&mut from, &mut tx).await?,
         enforcers: fleet(&mut from, &mut tx).await?,
         intents: intents(&mut from, &mut tx).await?,
+        deliveries: outbox::copy(&mut from, &mut tx).await?,
         version: sqlx::query_scalar("SELECT version FROM meta").fetch_one(&mut *from).await?,
     };
     // Without the digest: the first companion writes down what it has configured, which the file does not hold.

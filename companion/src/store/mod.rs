@@ -9,7 +9,7 @@ mod postgres;
 pub(crate) mod rows;
 mod sqlite;
 
-use std::{collections::BTreeMap, path::PathBuf, pin::Pin};
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc};
 
 use quiesce_policy::snapshot::{Epoch, WindowId};
 use quiesce_policy::time::Timestamp;
@@ -26,6 +26,7 @@ pub use self::{
 use crate::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
+    outbox::{NewDelivery, Outbox},
     windows::WindowRecord,
 };
 
@@ -70,6 +71,9 @@ pub trait Store: Send + Sync + 'static {
     fn others(&self) -> Option<Others> {
         None
     }
+
+    /// What others are told of the changes that are committed here.
+    fn outbox(&self) -> Arc<dyn Outbox>;
 
     /// Whether the store answers.
     fn check(&self) -> Pending<'_, ()>;
@@ -147,6 +151,8 @@ pub struct Change {
     pub windows: BTreeMap<WindowId, (WindowRecord, Openness)>,
     /// Events to append.
     pub events: Vec<Event>,
+    /// What others are told of these events.
+    pub deliveries: Vec<NewDelivery>,
     /// The change alters the snapshot: its version becomes `max(version + 1, this instant)`, so
     /// that no version ever names two contents, even if a database was lost.
     pub publish_at: Option<Timestamp>,

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
+    outbox::{self, Outbox, SqliteOutbox},
 };
 
 const READERS: u32 = 4;
@@ -136,6 +137,10 @@ impl SqliteStore {
                     .execute(&mut *tx)
                     .await?;
             event.seq = unsigned(done.last_insert_rowid());
+        }
+        for delivery in &change.deliveries {
+            let event_seq = events.get(delivery.event).map_or(0, |event| event.seq);
+            outbox::put_sqlite(&mut tx, delivery, event_seq).await?;
         }
         if let Some(configured) = change.configured {
             sqlx::query("UPDATE meta SET config_digest = ?")
@@ -277,6 +282,10 @@ impl Store for SqliteStore {
             .map(event)
             .collect()
         })
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(SqliteOutbox::of(self))
     }
 
     fn check(&self) -> Pending<'_, ()> {

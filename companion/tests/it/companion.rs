@@ -61,9 +61,18 @@ impl Companion {
         Self::open(dir, yaml, seals).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Starts one at the address that one before it had.
+    pub async fn start_at(dir: &Path, yaml: &str, address: &str) -> Self {
+        Self::open_at(dir, yaml, Seals::default(), address).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     async fn open(dir: &Path, yaml: &str, seals: Seals) -> Result<Self, ServeError> {
+        Self::open_at(dir, yaml, seals, "127.0.0.1:0").await
+    }
+
+    async fn open_at(dir: &Path, yaml: &str, seals: Seals, address: &str) -> Result<Self, ServeError> {
         let mut config = Config::from_yaml(yaml, "test.yaml").unwrap();
-        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.listen = address.parse().unwrap();
         config.state_dir = Some(dir.to_owned());
         let server = Server::open(config, seals).await?;
         let url = format!("http://{}", server.address()?);

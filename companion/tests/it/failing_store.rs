@@ -9,12 +9,13 @@ use std::{
 };
 
 use quiesce::{
-    auth::{Caller, Tokens},
+    auth::{Caller, Role, Tokens},
     config::Config,
     error::ServiceError,
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
     intents::{Offer, Seals, SqliteLedger},
+    outbox::Outbox,
     passes::PassSigner,
     service::{Kept, Service, control},
     store::{Change, Committed, Loaded, Pending, SqliteStore, Store, StoreError, StoredWindow, Turn},
@@ -73,6 +74,10 @@ impl Store for Failing {
         self.inner.events(after, window, limit)
     }
 
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        self.inner.outbox()
+    }
+
     fn check(&self) -> Pending<'_, ()> {
         self.inner.check()
     }
@@ -94,7 +99,7 @@ async fn service(dir: &Path) -> (Arc<Service>, Arc<Failing>) {
 }
 
 fn ann() -> Caller {
-    Caller { name: "ann".to_owned() }
+    Caller { name: "ann".to_owned(), role: Role::Operator }
 }
 
 #[tokio::test]

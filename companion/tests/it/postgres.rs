@@ -2,8 +2,12 @@
 
 use std::{
     ffi::OsStr,
+    fs::Permissions,
     io::Write as _,
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -26,20 +30,27 @@ const KEEPER: &str = r#"
     dir=$1; shift
     "$@" & server=$!
     read -r word
-    kill -INT $server; wait $server
-    test "$word" = keep || rm -rf "$dir"
+    test "$word" = crash && how=QUIT || how=INT
+    kill -$how $server; wait $server
+    test -n "$word" || rm -rf "$dir"
 "#;
 
 /// A server of its own. Dropped, it stops.
 pub struct Postgres {
     programs: PathBuf,
     dir: PathBuf,
+    settings: Vec<String>,
     keeper: Option<Child>,
 }
 
 impl Postgres {
     /// Starts one; or nothing, said where nobody captures it, where there is no PostgreSQL. CI skips nothing.
     pub async fn start() -> Option<Self> {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// The same with `files` beside its data, which only it can read, and with `settings`.
+    pub async fn start_with(files: &[(&str, &str)], settings: &[(&str, &str)]) -> Option<Self> {
         let Some(programs) = std::env::var_os("QUIESCE_POSTGRES").map(PathBuf::from) else {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             let reason = "PostgreSQL is not there; `cargo xtask test` gets it";
@@ -48,12 +59,19 @@ impl Postgres {
             return None;
         };
         let dir = TempDir::with_prefix("quiesce-postgres-").unwrap().keep();
-        std::fs::write(dir.join("password"), PASSWORD).unwrap();
+        for (name, contents) in [&("password", PASSWORD)].into_iter().chain(files) {
+            let file = dir.join(name);
+            std::fs::write(&file, contents).unwrap();
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if is_root() {
+                chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
         if is_root() {
             chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
-            chown(dir.join("password"), Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        let mut server = Self { programs, dir, keeper: None };
+        let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut server = Self { programs, dir, settings, keeper: None };
         let made = server
             .command(server.programs.join("initdb"))
             .args(["--username", "quiesce", "--auth", "scram-sha-256", "--pwfile", "password"])
@@ -75,6 +93,7 @@ impl Postgres {
             .args(["-D", "data", "-c", "listen_addresses=", "-c", "fsync=on", "-k"])
             .arg(&self.dir)
             .args(["-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "timezone=GMT"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -94,8 +113,17 @@ impl Postgres {
 
     /// Stops it, cutting off whoever is connected, and keeps its files.
     pub fn stop(&mut self) {
+        self.end("keep");
+    }
+
+    /// Ends it at once, in the midst of whatever it does, and keeps its files.
+    pub fn crash(&mut self) {
+        self.end("crash");
+    }
+
+    fn end(&mut self, how: &str) {
         let mut keeper = self.keeper.take().expect("it runs");
-        keeper.stdin.take().unwrap().write_all(b"keep\n").unwrap();
+        writeln!(keeper.stdin.take().unwrap(), "{how}").unwrap();
         keeper.wait().unwrap();
     }
 
@@ -108,7 +136,7 @@ impl Postgres {
         sqlx::query(create).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let host = self.dir.to_str().unwrap().replace('/', "%2F");
-        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}/{name}") }
+        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}/{name}"), name }
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
@@ -168,6 +196,8 @@ fn libraries(programs: &Path) -> Option<PathBuf> {
 pub struct Database {
     /// With the password.
     pub url: String,
+    /// On its server.
+    pub name: String,
 }
 
 impl Database {

@@ -18,13 +18,13 @@ use tempfile::TempDir;
 use crate::postgres::Database;
 
 /// A place for a store, which can be opened again.
-enum Place {
+pub enum Place {
     Embedded(TempDir),
     Postgres(Database),
 }
 
 impl Place {
-    async fn open(&self) -> Arc<dyn Store> {
+    pub async fn open(&self) -> Arc<dyn Store> {
         match self {
             Self::Embedded(dir) => Arc::new(SqliteStore::open(&dir.path().join("quiesce.db")).await.unwrap()),
             Self::Postgres(database) => Arc::new(database.store().await),
@@ -71,7 +71,7 @@ laws! {
     of_changes_at_once_none_is_lost,
 }
 
-fn record(id: &str, issued_at: u64) -> WindowRecord {
+pub fn record(id: &str, issued_at: u64) -> WindowRecord {
     let at = Timestamp::from_unix_ms;
     WindowRecord {
         window: Window {
@@ -92,12 +92,12 @@ fn record(id: &str, issued_at: u64) -> WindowRecord {
     }
 }
 
-fn event(kind: EventKind, window: Option<&str>, evidence: Value) -> Event {
+pub fn event(kind: EventKind, window: Option<&str>, evidence: Value) -> Event {
     let at = Timestamp::from_unix_ms(1_700_000_000_000);
     Event { seq: 0, at, who: "ann".to_owned(), kind, window: window.map(WindowId::from), evidence }
 }
 
-fn change(record: WindowRecord, openness: Openness, events: Vec<Event>) -> Change {
+pub fn change(record: WindowRecord, openness: Openness, events: Vec<Event>) -> Change {
     let windows = [(record.window.id.clone(), (record, openness))].into();
     Change { windows, events, ..Change::default() }
 }

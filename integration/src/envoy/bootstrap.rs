@@ -99,7 +99,7 @@ pub enum OnUnreachable {
 
 /// The whole bootstrap.
 pub fn bootstrap(options: &Options, listen: SocketAddr, admin: SocketAddr) -> Value {
-    let mut origin = cluster("origin", options.origin);
+    let mut origin = cluster("origin", &[options.origin]);
     if options.protocol_of_client {
         origin["typed_extension_protocol_options"] = json!({
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -109,7 +109,9 @@ pub fn bootstrap(options: &Options, listen: SocketAddr, admin: SocketAddr) -> Va
         });
     }
     let mut clusters = vec![origin];
-    clusters.extend(options.companion.map(|companion| cluster(COMPANION_CLUSTER, companion)));
+    if !options.companions.is_empty() {
+        clusters.push(companions(&options.companions));
+    }
     json!({
         "admin": { "address": address(admin) },
         "static_resources": { "listeners": [listener(options, listen)], "clusters": clusters },
@@ -211,7 +213,25 @@ fn http_filter(filter: &Filter) -> Option<Value> {
     }
 }
 
-fn cluster(name: &str, endpoint: SocketAddr) -> Value {
+/// Where there are several, those that are not ready are left out.
+fn companions(addrs: &[SocketAddr]) -> Value {
+    let mut companions = cluster(COMPANION_CLUSTER, addrs);
+    if addrs.len() > 1 {
+        companions["health_checks"] = json!([{
+            "timeout": "1s",
+            "interval": "0.25s",
+            "no_traffic_interval": "0.25s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "http_health_check": { "path": "/readyz" },
+        }]);
+    }
+    companions
+}
+
+fn cluster(name: &str, endpoints: &[SocketAddr]) -> Value {
+    let endpoints: Vec<_> =
+        endpoints.iter().map(|endpoint| json!({ "endpoint": { "address": address(*endpoint) } })).collect();
     json!({
         "name": name,
         "type": "STATIC",
@@ -222,7 +242,7 @@ fn cluster(name: &str, endpoint: SocketAddr) -> Value {
         }] },
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }],
+            "endpoints": [{ "lb_endpoints": endpoints }],
         },
     })
 }

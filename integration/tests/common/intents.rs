@@ -7,13 +7,15 @@ use std::{
     net::SocketAddr,
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use quiesce_integration::{
+    assert_eventually,
+    companion::Companion,
     http::Request,
     origin::{Origin, Seen},
 };
@@ -33,6 +35,9 @@ backfill:
   backoff: { first: 20ms, cap: 500ms }
 ";
 
+/// Writers get an answer of a kind that they must get within this time.
+const MORE_BOUND: Duration = Duration::from_secs(30);
+
 /// What a writer was told of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -45,7 +50,7 @@ pub enum Answer {
 }
 
 /// All writes that were tried, by key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sent(BTreeMap<String, Answer>);
 
 impl Sent {
@@ -70,33 +75,46 @@ impl fmt::Display for Sent {
 /// Writers at full rate, one for each line, each with one write at a time.
 pub struct Writers {
     stopped: Arc<AtomicBool>,
-    tasks: JoinSet<Sent>,
+    sent: Arc<Mutex<Sent>>,
+    tasks: JoinSet<()>,
 }
 
 impl Writers {
     /// Sets off a writer for each of `lines`; no two writers ever may have the same.
     pub fn start(addr: SocketAddr, lines: Range<u32>) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
+        let (stopped, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Sent::default())));
         let mut tasks = JoinSet::new();
         for line in lines {
-            tasks.spawn(write(addr, line, Arc::clone(&stopped)));
+            tasks.spawn(write(addr, line, Arc::clone(&stopped), Arc::clone(&sent)));
         }
-        Self { stopped, tasks }
+        Self { stopped, sent, tasks }
+    }
+
+    /// How many have got this answer so far.
+    pub fn count(&self, answer: Answer) -> usize {
+        self.sent.lock().unwrap().count(answer)
+    }
+
+    /// Waits until so many more have got this answer.
+    pub async fn until_more(&self, more: usize, answer: Answer) {
+        let before = self.count(answer);
+        assert_eventually!(
+            self.count(answer) >= before + more, within: MORE_BOUND,
+            "{more} more writes get {answer:?}: {}", self.sent.lock().unwrap()
+        );
     }
 
     /// Lets every writer finish its write, and returns what came of all.
     pub async fn stop(mut self) -> Sent {
         self.stopped.store(true, Ordering::Relaxed);
-        let mut all = Sent::default();
-        while let Some(sent) = self.tasks.join_next().await {
-            all.extend(sent.unwrap());
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
         }
-        all
+        self.sent.lock().unwrap().clone()
     }
 }
 
-async fn write(addr: SocketAddr, line: u32, stopped: Arc<AtomicBool>) -> Sent {
-    let mut sent = Sent::default();
+async fn write(addr: SocketAddr, line: u32, stopped: Arc<AtomicBool>, sent: Arc<Mutex<Sent>>) {
     for number in 1_u32.. {
         if stopped.load(Ordering::Relaxed) {
             break;
@@ -115,9 +133,19 @@ async fn write(addr: SocketAddr, line: u32, stopped: Arc<AtomicBool>) -> Sent {
                 Answer::Unknown
             }
         };
-        sent.0.insert(key, answer);
+        sent.lock().unwrap().0.insert(key, answer);
     }
-    sent
+}
+
+/// Whether nothing is left to be replayed.
+pub async fn is_over(companion: &Companion) -> bool {
+    for state in ["held", "replaying"] {
+        let listed: Value = companion.json(&["intents", "list", "--state", state]).await.unwrap();
+        if !listed["intents"].as_array().unwrap().is_empty() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Asserts that every write with a receipt has reached the origin under its key, that no other has but those

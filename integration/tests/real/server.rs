@@ -1,14 +1,13 @@
 //! A server that others make, on a free port, with a directory of its own.
 
 use std::{
-    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use quiesce_integration::{assert_eventually, ports, process::Process};
+use quiesce_integration::{assert_eventually, ports, process::Process, skip::skip};
 use tempfile::TempDir;
 
 /// Python and Node may have much to load, on a machine that does other things too.
@@ -73,11 +72,7 @@ pub fn node(project: &Path) -> Command {
 pub fn or_skip(what: &str, found: anyhow::Result<Option<PathBuf>>) -> Option<PathBuf> {
     let found = found.unwrap();
     if found.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let reason = format!("{what} is not there; `cargo xtask test` gets it");
-        assert!(std::env::var_os("CI").is_none(), "{reason}");
-        // Not by `eprintln!`, of which nobody sees what tests say that pass.
-        std::io::stderr().write_all(format!("SKIPPED {test}: {reason}\n").as_bytes()).unwrap();
+        skip(&format!("{what} is not there; `cargo xtask test` gets it"));
     }
     found
 }

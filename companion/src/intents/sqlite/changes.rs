@@ -8,9 +8,8 @@ use sqlx::{Row as _, SqliteConnection};
 use super::writer::{Book, Change};
 use crate::{
     intents::{
-        Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, LedgerLimits, NewIntent,
-        Outcome,
-        counts::{Full, Standing, Tally},
+        Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, Outcome,
+        counts::{Standing, Tally},
         rows::{columns, record, state},
     },
     store::{
@@ -18,99 +17,6 @@ use crate::{
         rows::{signed, unsigned},
     },
 };
-
-/// [`super::Ledger::accept`].
-pub struct Accept {
-    pub intent: NewIntent,
-    pub limits: LedgerLimits,
-}
-
-impl Change for Accept {
-    type Output = Accepted;
-
-    fn make<'a>(&'a self, book: &'a mut Book<'_>) -> Pending<'a, Accepted> {
-        Box::pin(async move {
-            let size_bytes = self.intent.payload.size_bytes();
-            if let Some(full) = book.counts.full(&self.intent.surface, size_bytes, self.limits) {
-                // What is on disk already has its receipt, however full it is.
-                return Ok(self.known(book.connection).await?.unwrap_or(match full {
-                    Full::Count => Accepted::FullByCount,
-                    Full::Bytes => Accepted::FullByBytes,
-                }));
-            }
-            let Some(seq) = self.insert(book.connection, size_bytes).await? else {
-                return self.known(book.connection).await?.ok_or_else(|| StoreError::Corrupt {
-                    table: "intent",
-                    key: self.intent.id.to_string(),
-                    message: "its key is there, and is not".to_owned(),
-                });
-            };
-            let payload = &self.intent.payload;
-            sqlx::query("INSERT INTO intent_payloads (seq, sealed_by, head, body) VALUES (?, ?, ?, ?)")
-                .bind(seq)
-                .bind(payload.sealed_by.as_deref())
-                .bind(payload.head.as_slice())
-                .bind(payload.body.as_slice())
-                .execute(&mut *book.connection)
-                .await?;
-            let stored = self.intent.record(unsigned(seq));
-            book.counts.add(standing(&stored), Tally { count: 1, bytes: size_bytes });
-            Ok(Accepted::Stored(stored))
-        })
-    }
-}
-
-impl Accept {
-    /// Its place, unless its key is there already.
-    async fn insert(
-        &self,
-        connection: &mut SqliteConnection,
-        size_bytes: u64,
-    ) -> Result<Option<i64>, StoreError> {
-        let intent = &self.intent;
-        let at = signed(intent.received_at.unix_ms());
-        let done = sqlx::query(
-            "INSERT INTO intents (id, surface, window_id, enforcer, tenant, key, fingerprint, line, method,
-                 path, size_bytes, received_at, state, stops_line, open, attempts, next_attempt_at, due,
-                 updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'held', 0, 1, 0, ?12,
-                 CASE WHEN EXISTS (SELECT 1 FROM intents WHERE surface = ?2 AND line = ?8 AND open = 1)
-                     THEN NULL ELSE ?12 END,
-                 ?12)
-             ON CONFLICT (surface, tenant, key) DO NOTHING",
-        )
-        .bind(intent.id.as_str())
-        .bind(intent.surface.as_str())
-        .bind(intent.window.as_str())
-        .bind(intent.enforcer.as_str())
-        .bind(intent.tenant.as_str())
-        .bind(intent.key.as_str())
-        .bind(intent.fingerprint.as_slice())
-        .bind(intent.line.as_str())
-        .bind(intent.method.as_str())
-        .bind(intent.path.as_str())
-        .bind(signed(size_bytes))
-        .bind(at)
-        .execute(connection)
-        .await?;
-        Ok((done.rows_affected() > 0).then(|| done.last_insert_rowid()))
-    }
-
-    /// What is there under its key.
-    async fn known(&self, connection: &mut SqliteConnection) -> Result<Option<Accepted>, StoreError> {
-        let intent = &self.intent;
-        let row =
-            sqlx::query(columns!(", fingerprint FROM intents WHERE surface = ? AND tenant = ? AND key = ?"))
-                .bind(intent.surface.as_str())
-                .bind(intent.tenant.as_str())
-                .bind(intent.key.as_str())
-                .fetch_optional(connection)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        let same = row.try_get::<&[u8], _>("fingerprint")? == intent.fingerprint;
-        Ok(Some(if same { Accepted::Repeated(record(&row)?) } else { Accepted::KeyReused }))
-    }
-}
 
 /// [`super::Ledger::claim`].
 pub struct Claiming(pub Claim);
@@ -380,7 +286,7 @@ impl Change for Purge {
     }
 }
 
-fn standing(record: &IntentRecord) -> Standing<'_> {
+pub(super) fn standing(record: &IntentRecord) -> Standing<'_> {
     let open = record.state.is_open() || record.stops_line;
     Standing { surface: &record.surface, state: record.state, open }
 }

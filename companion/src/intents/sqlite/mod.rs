@@ -1,17 +1,19 @@
 //! The ledger in the embedded store: what is waiting is committed together, with one sync to disk.
 
+mod accept;
 mod changes;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quiesce_policy::time::Timestamp;
+use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 use sqlx::{Row as _, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    changes::{Accept, Claiming, Conclude, Decide, Purge},
-    writer::{Change, Ticket, Work},
+    accept::Accept,
+    changes::{Claiming, Conclude, Decide, Purge},
+    writer::{Change, Ticket, Waiting},
 };
 use super::{
     Accepted, Claim, Conclusion, Decision, IntentId, IntentRecord, IntentState, Ledger, LedgerLimits,
@@ -33,7 +35,7 @@ const DECIDE_AT_ONCE: u32 = 500;
 #[derive(Clone)]
 pub struct SqliteLedger {
     readers: SqlitePool,
-    queue: mpsc::Sender<Box<dyn Work>>,
+    queue: mpsc::Sender<Waiting>,
     /// As of the last commit.
     counts: Arc<Mutex<Counts>>,
 }
@@ -55,7 +57,7 @@ impl SqliteLedger {
     /// Has the writer carry out a change; returns when it is on disk.
     async fn change<C: Change>(&self, change: C) -> Result<C::Output, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let ticket = Box::new(Ticket::new(change, answer));
+        let ticket = Waiting::Other(Box::new(Ticket::new(change, answer)));
         self.queue.send(ticket).await.map_err(|_| StoreError::WriterGone)?;
         answered.await.map_err(|_| StoreError::WriterGone)?
     }
@@ -196,7 +198,12 @@ async fn count(readers: &SqlitePool) -> Result<Counts, StoreError> {
 
 impl Ledger for SqliteLedger {
     fn accept(&self, intent: NewIntent, limits: LedgerLimits) -> Pending<'_, Accepted> {
-        Box::pin(self.change(Accept { intent, limits }))
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let waiting = Waiting::intent(Accept { intent, limits }, answer);
+            self.queue.send(waiting).await.map_err(|_| StoreError::WriterGone)?;
+            answered.await.map_err(|_| StoreError::WriterGone)?
+        })
     }
 
     fn intent(&self, id: IntentId) -> Pending<'_, Option<IntentRecord>> {
@@ -248,6 +255,23 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Pending<'_, u64> {
         Box::pin(self.decide_all(selection, decision, note, now))
+    }
+
+    fn holds_for(&self, window: WindowId) -> Pending<'_, bool> {
+        Box::pin(async move {
+            if !self.counts().groups().any(|(_, state, tally)| state.is_open() && tally.count > 0) {
+                return Ok(false);
+            }
+            // The first part is answered by an index; the second only where no line's turn has come to it.
+            let holds: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM intents WHERE window_id = $1 AND due IS NOT NULL)
+                     OR EXISTS (SELECT 1 FROM intents WHERE state IN ('held', 'replaying') AND window_id = $1)",
+            )
+            .bind(window.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+            Ok(holds)
+        })
     }
 
     fn totals(&self) -> Pending<'_, Vec<Totals>> {

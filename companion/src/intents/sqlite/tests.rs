@@ -97,6 +97,70 @@ async fn one_that_cannot_be_stored_spares_the_others_of_its_batch() {
     assert_eq!(ledger.totals().await.unwrap()[0].count, 3);
 }
 
+#[tokio::test]
+async fn what_is_stored_together_is_as_if_it_came_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, store) = open(dir.path()).await;
+    ledger.accept(NewIntent { line: "/line-0".to_owned(), ..intent("early", 1) }, AMPLE).await.unwrap();
+    let limits = LedgerLimits { count: 101, ..AMPLE };
+    // 100 in four lines, each key twice and `early` once more: the second is another payload, or a repetition.
+    let mut offers: Vec<_> = (0..100)
+        .flat_map(|number| {
+            let one = NewIntent { line: format!("/line-{}", number % 4), ..intent(&format!("n{number}"), 1) };
+            let fingerprint = if number % 2 == 0 { [8; 32] } else { one.fingerprint };
+            let id = IntentId::from(format!("again-{number}"));
+            [one.clone(), NewIntent { id, fingerprint, ..one }]
+        })
+        .collect();
+    offers.push(NewIntent { id: IntentId::from("early-again".to_owned()), ..intent("early", 1) });
+    offers.push(intent("too-many", 1));
+    // All of them wait before the writer has its first turn.
+    let offered: Vec<_> = offers
+        .into_iter()
+        .map(|offer| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.accept(offer, limits).await.unwrap() })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for offer in offered {
+        answers.push(offer.await.unwrap());
+    }
+    for (number, pair) in answers.chunks_exact(2).take(100).enumerate() {
+        assert!(
+            matches!(&pair[0], Accepted::Stored(one) if one.seq == number as u64 + 2),
+            "{number}: {:?}",
+            pair[0]
+        );
+        match &pair[1] {
+            Accepted::KeyReused => assert_eq!(number % 2, 0),
+            Accepted::Repeated(one) => assert_eq!((one.seq, number % 2), (number as u64 + 2, 1)),
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    assert!(matches!(&answers[200], Accepted::Repeated(one) if one.seq == 1), "{:?}", answers[200]);
+    assert_eq!(answers[201], Accepted::FullByCount);
+    assert_eq!(ledger.totals().await.unwrap()[0].count, 101);
+    // The first of each line has the turn, and nobody else.
+    let claim = Claim {
+        owner: "one".to_owned(),
+        now: NOW,
+        lease_until: NOW.plus_ms(1_000),
+        but_of_windows: Vec::new(),
+        limit: 100,
+    };
+    let claimed: Vec<_> =
+        ledger.claim(claim).await.unwrap().iter().map(|record| record.key.clone()).collect();
+    assert_eq!(claimed, ["early", "n1", "n2", "n3"]);
+    let kept: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM intents JOIN intent_payloads USING (seq) WHERE body = x'07'",
+    )
+    .fetch_one(store.readers())
+    .await
+    .unwrap();
+    assert_eq!(kept, 101);
+}
+
 /// A ledger that holds so many, all in one line or each in its own, and a count of the instructions that
 /// SQLite carries out.
 async fn crowded(count: i64, one_line: bool) -> (SqliteLedger, SqliteStore, Arc<AtomicU64>, TempDir) {

@@ -8,8 +8,9 @@ use std::{
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::accept::{self, Accept};
 use crate::{
-    intents::counts::Counts,
+    intents::{Accepted, counts::Counts},
     store::{Pending, StoreError},
 };
 
@@ -33,16 +34,19 @@ pub trait Change: Send + Sync + 'static {
     fn make<'a>(&'a self, book: &'a mut Book<'_>) -> Pending<'a, Self::Output>;
 }
 
+/// Who waits for what becomes of something.
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
 /// A change whose maker waits for it.
 pub struct Ticket<C: Change> {
     change: C,
-    answer: oneshot::Sender<Result<C::Output, StoreError>>,
+    answer: Answer<C::Output>,
     output: Option<C::Output>,
 }
 
 impl<C: Change> Ticket<C> {
     /// What it comes to goes to `answer`.
-    pub fn new(change: C, answer: oneshot::Sender<Result<C::Output, StoreError>>) -> Self {
+    pub fn new(change: C, answer: Answer<C::Output>) -> Self {
         Self { change, answer, output: None }
     }
 }
@@ -65,16 +69,48 @@ impl<C: Change> Work for Ticket<C> {
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { answer, output, .. } = *self;
-        // Who does not wait any more has got no promise either.
-        let _ = answer.send(committed.and_then(|()| output.ok_or(StoreError::WriterGone)));
+        answer(self.answer, self.output, committed);
+    }
+}
+
+fn answer<T>(answer: Answer<T>, output: Option<T>, committed: Result<(), StoreError>) {
+    // Who does not wait any more has got no promise either.
+    let _ = answer.send(committed.and_then(|()| output.ok_or(StoreError::WriterGone)));
+}
+
+/// An intent that is offered, whose maker waits for what becomes of it.
+pub struct Offered {
+    accept: Accept,
+    answer: Answer<Accepted>,
+    accepted: Option<Accepted>,
+}
+
+/// What waits for the writer.
+pub enum Waiting {
+    /// An intent to be stored, together with those beside it.
+    Intent(Box<Offered>),
+    /// Any other change.
+    Other(Box<dyn Work>),
+}
+
+impl Waiting {
+    /// What becomes of the intent goes to `answer`.
+    pub fn intent(accept: Accept, answer: Answer<Accepted>) -> Self {
+        Self::Intent(Box::new(Offered { accept, answer, accepted: None }))
+    }
+
+    fn answer(self, committed: Result<(), StoreError>) {
+        match self {
+            Self::Intent(offered) => answer(offered.answer, offered.accepted, committed),
+            Self::Other(work) => work.answer(committed),
+        }
     }
 }
 
 /// Writes what comes through `queue`, until nobody can send any more.
 pub async fn write(
     pool: SqlitePool,
-    mut queue: mpsc::Receiver<Box<dyn Work>>,
+    mut queue: mpsc::Receiver<Waiting>,
     counts: Arc<Mutex<Counts>>,
     committed: watch::Sender<()>,
 ) {
@@ -113,19 +149,36 @@ pub async fn checkpoint(pool: SqlitePool, mut commits: watch::Receiver<()>) {
     }
 }
 
-async fn commit(
-    pool: &SqlitePool,
-    batch: &mut [Box<dyn Work>],
-    counts: &Mutex<Counts>,
-) -> Result<(), StoreError> {
+async fn commit(pool: &SqlitePool, batch: &mut [Waiting], counts: &Mutex<Counts>) -> Result<(), StoreError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let before = counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut book = Book { connection: &mut tx, counts: before };
-    for ticket in batch {
-        ticket.work(&mut book).await?;
+    let both_are_intents =
+        |one: &Waiting, next: &Waiting| matches!((one, next), (Waiting::Intent(_), Waiting::Intent(_)));
+    for run in batch.chunk_by_mut(both_are_intents) {
+        make(&mut book, run).await?;
     }
     let after = book.counts;
     tx.commit().await?;
     *counts.lock().unwrap_or_else(PoisonError::into_inner) = after;
+    Ok(())
+}
+
+/// Makes one change, or stores intents that wait one behind the other.
+async fn make(book: &mut Book<'_>, run: &mut [Waiting]) -> Result<(), StoreError> {
+    let (mut offered, mut results) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
+    for waiting in run {
+        match waiting {
+            Waiting::Intent(intent) => {
+                let Offered { accept, accepted, .. } = &mut **intent;
+                offered.push(&*accept);
+                results.push(accepted);
+            }
+            Waiting::Other(work) => work.work(book).await?,
+        }
+    }
+    for (result, accepted) in results.into_iter().zip(accept::accept(book, &offered).await?) {
+        *result = Some(accepted);
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ mod listen;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use quiesce_policy::snapshot::{Epoch, WindowId};
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
+    outbox::{self, Outbox, PostgresOutbox},
     windows::WindowRecord,
 };
 
@@ -97,6 +98,10 @@ impl PostgresStore {
         for (event, seq) in events.iter_mut().zip(before + 1..) {
             event.seq = seq;
             put_event(&mut tx, event).await?;
+        }
+        for delivery in &change.deliveries {
+            let event_seq = events.get(delivery.event).map_or(0, |event| event.seq);
+            outbox::put_postgres(&mut tx, delivery, event_seq).await?;
         }
         let (digest, snapshot) = change.configured.map(|it| (it.digest, it.snapshot)).unzip();
         let row = sqlx::query(
@@ -240,6 +245,10 @@ impl Store for PostgresStore {
 
     fn others(&self) -> Option<Others> {
         Some(self.others.clone())
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(PostgresOutbox::of(self))
     }
 
     fn check(&self) -> Pending<'_, ()> {

@@ -75,8 +75,8 @@ impl Envoys {
         let lean = companion.envoy_filter(&lean).await?;
         let rbac_as_lean = policies::rbac_as_lean(&lean[0]);
         let printed = |filters: &Value, node_id: &str| {
-            let (companion, node_id) = (Some(companion.addr()), node_id.to_owned());
-            Options { companion, node_id, ..plain(Filter::Given(filters[0].clone())) }
+            let (companions, node_id) = (vec![companion.addr()], node_id.to_owned());
+            Options { companions, node_id, ..plain(Filter::Given(filters[0].clone())) }
         };
         let rejecting = |options| Options { reject_underscores: true, ..options };
         let all = [

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use hyper::body::Bytes;
 use quiesce_integration::{
     load::{Clients, Profile},
@@ -19,14 +19,16 @@ use quiesce_integration::{
 use serde_json::Value;
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::report::{Report, median, percentile};
+use crate::{
+    bare::{self, last_seq},
+    report::{Report, median, percentile},
+};
 
-const CLIENTS: usize = 64;
+/// As many as write at once, and as a bare loop commits together.
+pub const CLIENTS: usize = 64;
 /// Replays at a time.
 const CONCURRENCY: usize = 16;
 const FREEZE: [&str; 5] = ["freeze", "--for", "2h", "--reason", "a benchmark"];
-/// What a bare loop commits together: as many as the clients have under way.
-const BATCH: i64 = CLIENTS as i64;
 /// What SQLite appends for a row, to the next page; bytes.
 const SYNCED_BYTES: usize = 4096;
 const REPLAYED_WITHIN: Duration = Duration::from_secs(120);
@@ -43,8 +45,8 @@ struct Size {
     held: i64,
 }
 
-/// Measures intake, replay, and a companion that holds very many.
-pub async fn measure(report: &mut Report, quick: bool) -> Result<()> {
+/// Measures intake and, if `all` is wanted, replay and a companion that holds very many.
+pub async fn measure(report: &mut Report, quick: bool, all: bool) -> Result<()> {
     let size = if quick {
         Size { rounds: 1, intents: 500, paced: Duration::from_secs(1), syncs: 50, replayed: 200, held: 2000 }
     } else {
@@ -54,6 +56,9 @@ pub async fn measure(report: &mut Report, quick: bool) -> Result<()> {
     let stack = frozen().await?;
     intake(report, &stack, &size).await?;
     drop(stack);
+    if !all {
+        return Ok(());
+    }
     replay(report, &size).await?;
     hold(report, &size).await
 }
@@ -77,41 +82,92 @@ fn profile(stack: &Stack, clients: usize) -> Profile {
     Profile { addr, method: "POST", target: "/orders/{n}", headers, body, clients }
 }
 
-/// Intents through Envoy, and the very same rows by a loop that does nothing else, in turns.
+/// What the rounds of the intake come to.
+#[derive(Default)]
+struct Intake {
+    /// The time that ours takes, by that of a bare loop which binds and inserts the same rows.
+    by_bound: Vec<f64>,
+    /// By that of a loop which copies them from one table to the other.
+    by_copied: Vec<f64>,
+    per_second: Vec<f64>,
+    late_ms: Vec<f64>,
+    disk_ms: Vec<f64>,
+    late_by_disk: Vec<f64>,
+    /// CPU time for one intent, by who has used it; µs.
+    cpu_us: [Vec<f64>; 3],
+}
+
+/// The CPU time so far of the companion, of Envoy, and of the clients, who are this process.
+fn cpu_times(stack: &Stack) -> Result<[Duration; 3]> {
+    let envoy = stack.envoy().cpu_time()?;
+    Ok([process::cpu_time(stack.companion.pid())?, envoy, process::cpu_time(std::process::id())?])
+}
+
+/// Intents through Envoy, and the very same rows by loops that do nothing else, in turns.
 async fn intake(report: &mut Report, stack: &Stack, size: &Size) -> Result<()> {
     let mut clients = Clients::connect(profile(stack, CLIENTS)).await?;
     let store = stack.companion.store_file();
-    let (mut ratios, mut rates, mut late) = (Vec::new(), Vec::new(), Vec::new());
+    let mut intake = Intake::default();
     for _ in 0..size.rounds {
         let before = last_seq(&store).await?;
-        let began = Instant::now();
+        let (began, cpu) = (Instant::now(), cpu_times(stack)?);
         let tally = clients.send(size.intents).await?;
-        let ours = began.elapsed();
+        let (ours, used) = (began.elapsed(), cpu_times(stack)?);
         ensure!(tally.other_than(&[202]).is_empty(), "intents: {:?}", tally.other_than(&[202]));
-        let bare = bare_loop(&store, before).await?;
-        ratios.push(ours.as_secs_f64() / bare.as_secs_f64());
         #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
-        let rate = size.intents as f64 / ours.as_secs_f64();
-        rates.push(rate);
+        let count = size.intents as f64;
+        for (all, (used, before)) in intake.cpu_us.iter_mut().zip(used.into_iter().zip(cpu)) {
+            all.push(used.saturating_sub(before).as_secs_f64() * 1e6 / count);
+        }
+        let rate = count / ours.as_secs_f64();
+        intake.per_second.push(rate);
+        let bound = bare::bound(&store, before).await?;
+        intake.by_bound.push(ours.as_secs_f64() / bound.as_secs_f64());
+        let copied = bare::copied(&store, before).await?;
+        intake.by_copied.push(ours.as_secs_f64() / copied.as_secs_f64());
 
         let (tally, took) = clients.send_at_rate(rate / 2.0, size.paced).await?;
         ensure!(tally.other_than(&[202]).is_empty(), "intents: {:?}", tally.other_than(&[202]));
         let ours_ms: Vec<_> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();
-        let disk_ms = sync_ms(&store, size.syncs)?;
-        late.push(percentile(&ours_ms, 0.99) / percentile(&disk_ms, 0.99));
+        let (late_ms, disk_ms) =
+            (percentile(&ours_ms, 0.99), percentile(&sync_ms(&store, size.syncs)?, 0.99));
+        intake.late_by_disk.push(late_ms / disk_ms);
+        intake.late_ms.push(late_ms);
+        intake.disk_ms.push(disk_ms);
     }
-    report.target(
-        "durable intents, 64 clients, 1 KB: time by that of a bare loop of inserts",
-        median(&ratios),
-        "x",
-        2.0,
-    );
-    report.note("the same: intents a second", median(&rates), "/s");
-    report.target("p99 of a 202 at half that rate, by that of the disk's sync", median(&late), "x", 5.0);
+    intake.report(report);
     Ok(())
 }
 
-async fn open(file: &Path) -> Result<SqliteConnection> {
+impl Intake {
+    fn report(&self, report: &mut Report) {
+        report.target(
+            "durable intents, 64 clients, 1 KB: time by that of a bare loop of inserts",
+            median(&self.by_bound),
+            "x",
+            2.0,
+        );
+        report.note(
+            "the same: by that of INSERT ... SELECT, which binds nothing",
+            median(&self.by_copied),
+            "x",
+        );
+        report.note("the same: intents a second", median(&self.per_second), "/s");
+        for (who, cpu_us) in ["the companion", "Envoy", "the clients"].iter().zip(&self.cpu_us) {
+            report.note(&format!("the same: CPU of {who} for one"), median(cpu_us), "µs");
+        }
+        report.target(
+            "p99 of a 202 at half that rate, by that of the disk's sync",
+            median(&self.late_by_disk),
+            "x",
+            5.0,
+        );
+        report.note("the same: p99 of a 202", median(&self.late_ms), "ms");
+        report.note("the same: p99 of the disk's sync", median(&self.disk_ms), "ms");
+    }
+}
+
+pub async fn open(file: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
@@ -119,37 +175,6 @@ async fn open(file: &Path) -> Result<SqliteConnection> {
         .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(30));
     Ok(SqliteConnection::connect_with(&options).await?)
-}
-
-async fn last_seq(store: &Path) -> Result<i64> {
-    let row = sqlx::query("SELECT coalesce(max(seq), 0) FROM intents");
-    Ok(row.fetch_one(&mut open(store).await?).await?.try_get(0)?)
-}
-
-/// Inserts the rows behind `after` into another file of the same schema beside the store's.
-async fn bare_loop(store: &Path, after: i64) -> Result<Duration> {
-    let dir = tempfile::tempdir_in(store.parent().context("a store in no directory")?)?;
-    let mut copy = open(&dir.path().join("bare.db")).await?;
-    let source = store.to_str().context("a store whose path is no text")?;
-    sqlx::query("ATTACH ? AS source").bind(source).execute(&mut copy).await?;
-    let schema = "SELECT sql FROM source.sqlite_master
-        WHERE tbl_name IN ('intents', 'intent_payloads') AND sql IS NOT NULL ORDER BY type = 'index'";
-    for row in sqlx::query(schema).fetch_all(&mut copy).await? {
-        sqlx::query(sqlx::AssertSqlSafe(row.try_get::<String, _>(0)?)).execute(&mut copy).await?;
-    }
-    let last = last_seq(store).await?;
-    let began = Instant::now();
-    for first in (after + 1..=last).step_by(CLIENTS) {
-        let mut tx = copy.begin().await?;
-        for insert in [
-            "INSERT INTO main.intents SELECT * FROM source.intents WHERE seq BETWEEN ? AND ?",
-            "INSERT INTO main.intent_payloads SELECT * FROM source.intent_payloads WHERE seq BETWEEN ? AND ?",
-        ] {
-            sqlx::query(insert).bind(first).bind(first + BATCH - 1).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-    }
-    Ok(began.elapsed())
 }
 
 /// What it takes to append to a file beside the store's and have that on disk.

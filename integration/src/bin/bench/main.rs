@@ -4,6 +4,7 @@
 //! wasmtime host gives exact numbers. Prints a table and writes it as JSON to `$QUIESCE_BENCH_DIR`.
 #![allow(clippy::indexing_slicing, reason = "a benchmark that finds nothing where it looks has failed")]
 
+mod bare;
 mod cpus;
 mod envoys;
 mod exact;
@@ -17,7 +18,7 @@ mod rounds;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::report::Report;
 
@@ -38,9 +39,38 @@ struct Args {
     /// Freezes of which the time until they are proven is taken.
     #[arg(long, default_value_t = 300)]
     freezes: usize,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Where the report goes.
     #[arg(long, env = "QUIESCE_BENCH_DIR", default_value = "target/bench")]
     dir: PathBuf,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Requests on the wasmtime host, counted.
+    Exact,
+    /// `quiesce explain`.
+    Explain,
+    /// Freezes until they are proven.
+    Freezes,
+    /// Writes that are kept and replayed.
+    Intents,
+    /// Only how writes are taken in.
+    Intake,
+    /// All variants under load.
+    Rounds,
+}
+
+impl Args {
+    /// Whether a part is to be run.
+    fn wants(&self, part: Part) -> bool {
+        // The one is a part of the other.
+        let named = |part| self.only.contains(&part);
+        if self.only.is_empty() { part != Part::Intake } else { named(part) }
+    }
 }
 
 #[tokio::main]
@@ -50,16 +80,26 @@ async fn main() -> Result<()> {
         (args.rounds, args.requests, args.freezes) = (2, 100, 5);
     }
     let mut report = Report::new(args.quick);
-    eprintln!("exact figures, on the wasmtime host …");
-    exact::measure(&mut report).await?;
-    eprintln!("explaining requests …");
-    explain::measure(&mut report, args.quick)?;
-    eprintln!("{} freezes …", args.freezes);
-    freezes::measure(&mut report, args.freezes).await?;
-    eprintln!("keeping writes and replaying them …");
-    intents::measure(&mut report, args.quick).await?;
-    eprintln!("{} rounds of {} requests to each variant …", args.rounds, args.requests);
-    rounds::measure(&mut report, args.rounds, args.requests).await?;
+    if args.wants(Part::Exact) {
+        eprintln!("exact figures, on the wasmtime host …");
+        exact::measure(&mut report).await?;
+    }
+    if args.wants(Part::Explain) {
+        eprintln!("explaining requests …");
+        explain::measure(&mut report, args.quick)?;
+    }
+    if args.wants(Part::Freezes) {
+        eprintln!("{} freezes …", args.freezes);
+        freezes::measure(&mut report, args.freezes).await?;
+    }
+    if args.wants(Part::Intents) || args.wants(Part::Intake) {
+        eprintln!("keeping writes{} …", if args.wants(Part::Intents) { " and replaying them" } else { "" });
+        intents::measure(&mut report, args.quick, args.wants(Part::Intents)).await?;
+    }
+    if args.wants(Part::Rounds) {
+        eprintln!("{} rounds of {} requests to each variant …", args.rounds, args.requests);
+        rounds::measure(&mut report, args.rounds, args.requests).await?;
+    }
     report.print();
     let file = report.write(&args.dir)?;
     println!("\nwritten to {}", file.display());
