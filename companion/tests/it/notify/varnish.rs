@@ -168,6 +168,7 @@ async fn nothing_stale_is_served_for_long_after_a_change() {
         let began = Instant::now();
         eventually("the end is seen", async || (shown().await == "0 windows").then_some(())).await;
         let end = began.elapsed();
+        eprintln!("FIGURE {method}: {start:?} after the start, {end:?} after the end");
         assert!(
             start < STALE_LIMIT && end < STALE_LIMIT,
             "{method}: {start:?} after the start, {end:?} after the end"
