@@ -70,6 +70,8 @@ impl Digest {
 pub struct Caller {
     /// The name of the token used.
     pub name: String,
+    /// What it may do.
+    pub role: Role,
 }
 
 /// Why a call was not let through.
@@ -84,7 +86,7 @@ pub enum AuthError {
     /// The token is not known.
     #[error("the token is not known here")]
     Unknown,
-    /// A web page called.
+    /// A web page called that is not the companion's own, or that anybody could have opened.
     #[error("calls of web pages are not answered: the request has the header `Origin`")]
     Browser,
     /// The token is known, and not enough.
@@ -170,7 +172,7 @@ impl Tokens {
     /// each in constant time, so that the time taken tells nothing.
     pub fn admit(&self, bearer: Option<&str>, needed: Role) -> Result<Caller, AuthError> {
         if self.is_open() {
-            return Ok(Caller { name: "anonymous".to_owned() });
+            return Ok(Caller { name: "anonymous".to_owned(), role: Role::Operator });
         }
         let digest = Digest::of(bearer.ok_or(AuthError::Missing { needed })?);
         let mut found = None;
@@ -181,7 +183,7 @@ impl Tokens {
         }
         let (has, name) = found.ok_or(AuthError::Unknown)?;
         if has.includes(needed) {
-            Ok(Caller { name: name.clone() })
+            Ok(Caller { name: name.clone(), role: has })
         } else {
             Err(AuthError::Insufficient { name: name.clone(), has, needed })
         }

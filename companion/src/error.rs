@@ -191,6 +191,10 @@ impl ServiceError {
             Self::Auth(AuthError::Missing { .. } | AuthError::Unknown) => {
                 Some("put the token into QUIESCE_TOKEN, or its file's path into --token-file".to_owned())
             }
+            Self::Auth(AuthError::Browser) => Some(
+                "the console may call where `tokens` are configured and it is reached under the name that it calls"
+                    .to_owned(),
+            ),
             Self::Auth(AuthError::Insufficient { .. }) => {
                 Some("use a token with that role (see `tokens` in the companion's configuration)".to_owned())
             }

@@ -44,7 +44,7 @@ pub enum EventKind {
     Extended,
     /// Writes were opened again after the window had been quiesced.
     Thawed,
-    /// Writes were opened again before the barrier held.
+    /// Writes were opened again before the barrier held, or because the work was given up.
     Aborted,
     /// A window was taken back before it began.
     Cancelled,
@@ -76,6 +76,14 @@ pub enum EventKind {
     DeliveriesResent,
     /// An operator has taken deliveries back.
     DeliveriesCancelled,
+    /// People are told of a window ahead of its time.
+    Announced,
+    /// Writes were open again for as long as they are watched.
+    Soaked,
+    /// People are told that a window is over; only then held writes are replayed.
+    ClosureAnnounced,
+    /// Nothing more is held for a window.
+    Closed,
 }
 
 impl EventKind {
@@ -104,6 +112,10 @@ impl EventKind {
             Self::DeliveryFailed => "delivery-failed",
             Self::DeliveriesResent => "deliveries-resent",
             Self::DeliveriesCancelled => "deliveries-cancelled",
+            Self::Announced => "announced",
+            Self::Soaked => "soaked",
+            Self::ClosureAnnounced => "closure-announced",
+            Self::Closed => "closed",
         }
     }
 
@@ -138,6 +150,10 @@ impl EventKind {
             K::DeliveryFailed,
             K::DeliveriesResent,
             K::DeliveriesCancelled,
+            K::Announced,
+            K::Soaked,
+            K::ClosureAnnounced,
+            K::Closed,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

@@ -118,6 +118,15 @@ impl Explainer {
     /// Takes the configured part of a snapshot; everything is frozen from `now` on.
     pub fn new(snapshot: Snapshot, catalogs: &Catalogs, now: Timestamp) -> Result<Self, SnapshotError> {
         let surfaces = snapshot.surfaces.iter().map(|surface| RuleTexts::of(surface, catalogs)).collect();
+        Self::with_texts(snapshot, surfaces, now)
+    }
+
+    /// The same, with the rules of each of its surfaces as people read them.
+    pub fn with_texts(
+        snapshot: Snapshot,
+        surfaces: Vec<RuleTexts>,
+        now: Timestamp,
+    ) -> Result<Self, SnapshotError> {
         let policy = Policy::compile(&Snapshot { windows: vec![frozen(now)], ..snapshot })?;
         Ok(Self { policy, surfaces, now })
     }

@@ -10,12 +10,14 @@ pub const BY_METHOD: &str = "the method";
 pub const BY_DOUBT: &str = "doubt: origins may read this path or host differently";
 
 /// The rules of one surface.
+#[derive(Clone, Debug)]
 pub struct RuleTexts {
     own: Vec<RuleText>,
     catalogs: Vec<Vec<RuleText>>,
 }
 
 /// One rule.
+#[derive(Clone, Debug)]
 pub struct RuleText {
     /// Where it stands and what it speaks of.
     pub text: String,

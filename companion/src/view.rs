@@ -119,9 +119,25 @@ pub struct WindowView {
     pub started_at: Option<Timestamp>,
     /// That and when the barrier held, with what the proof rests on.
     pub quiesced: Option<Quiesced>,
-    /// How it ended.
+    /// How writes were opened again, or that it was taken back.
     pub ended: Option<Ended>,
-    /// The barrier as it stands, while the window is not over.
+    /// When people were told of it ahead of its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub announced_at: Option<Timestamp>,
+    /// When writes had been open again for as long as they are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub soaked_at: Option<Timestamp>,
+    /// When people were told that it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub closure_announced_at: Option<Timestamp>,
+    /// When nothing more was held for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub closed_at: Option<Timestamp>,
+    /// The barrier as it stands, until writes are open again.
     pub barrier: Option<Barrier>,
 }
 

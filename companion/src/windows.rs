@@ -41,9 +41,13 @@ pub enum Phase {
     Draining,
     /// The barrier held: the work may begin.
     Quiesced,
-    /// Writes are open again.
+    /// Writes are open again, and watched before anybody is told that it is over.
+    Soaking,
+    /// Its end is announced; writes that are held for it are replayed.
+    Backfilling,
+    /// Nothing more is held for it: the report is final.
     Closed,
-    /// Writes were opened again before the barrier held.
+    /// The same, and writes had been opened again before the barrier held, or because the work was given up.
     Aborted,
     /// It was taken back before it began.
     Cancelled,
@@ -51,11 +55,13 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in the order of a window's life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Scheduled,
         Self::Freezing,
         Self::Draining,
         Self::Quiesced,
+        Self::Soaking,
+        Self::Backfilling,
         Self::Closed,
         Self::Aborted,
         Self::Cancelled,
@@ -68,6 +74,8 @@ impl Phase {
             Self::Freezing => "freezing",
             Self::Draining => "draining",
             Self::Quiesced => "quiesced",
+            Self::Soaking => "soaking",
+            Self::Backfilling => "backfilling",
             Self::Closed => "closed",
             Self::Aborted => "aborted",
             Self::Cancelled => "cancelled",
@@ -79,6 +87,11 @@ impl Phase {
         matches!(self, Self::Freezing | Self::Draining | Self::Quiesced)
     }
 
+    /// Whether writes are open again, and the window is not over.
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::Soaking | Self::Backfilling)
+    }
+
     /// Whether nothing more will become of the window.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Closed | Self::Aborted | Self::Cancelled)
@@ -88,12 +101,20 @@ impl Phase {
 /// What the log says of one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
+    /// People were told of it ahead of its time.
+    pub announced: Option<Timestamp>,
     /// It began.
     pub started: Option<Started>,
     /// The barrier held.
     pub quiesced: Option<Quiesced>,
-    /// It ended.
+    /// Writes were opened again, or it was taken back.
     pub ended: Option<Ended>,
+    /// The soak passed.
+    pub soaked: Option<Timestamp>,
+    /// People were told that it is over.
+    pub closure_announced: Option<Timestamp>,
+    /// Nothing more is held for it.
+    pub closed: Option<Timestamp>,
 }
 
 /// How a window began.
@@ -154,12 +175,27 @@ pub struct Ended {
     pub by: String,
     /// `thawed`, `aborted`, `cancelled` or `lapsed`.
     pub how: EventKind,
+    /// Until when writes are watched before the closure is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub soak_until: Option<Timestamp>,
+}
+
+/// The evidence of the events that open writes again: what was planned then holds, whatever is configured later.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndedEvidence {
+    /// Until when writes are watched before the closure is announced.
+    pub soak_until: Timestamp,
 }
 
 impl History {
     /// Takes one more event into account.
     pub fn apply(&mut self, event: &Event) {
         match event.kind {
+            EventKind::Announced => self.announced = Some(event.at),
+            EventKind::Soaked => self.soaked = Some(event.at),
+            EventKind::ClosureAnnounced => self.closure_announced = Some(event.at),
+            EventKind::Closed => self.closed = Some(event.at),
             EventKind::Started => {
                 let roster = StartedEvidence::deserialize(&event.evidence).map(|it| it.roster);
                 self.started = Some(Started { at: event.at, roster: roster.unwrap_or_default() });
@@ -171,7 +207,13 @@ impl History {
                 }
             }
             EventKind::Thawed | EventKind::Aborted | EventKind::Cancelled | EventKind::Lapsed => {
-                self.ended = Some(Ended { at: event.at, by: event.who.clone(), how: event.kind });
+                let evidence = EndedEvidence::deserialize(&event.evidence).ok();
+                self.ended = Some(Ended {
+                    at: event.at,
+                    by: event.who.clone(),
+                    how: event.kind,
+                    soak_until: evidence.map(|it| it.soak_until),
+                });
             }
             EventKind::Configured
             | EventKind::Scheduled
@@ -192,14 +234,27 @@ impl History {
         }
     }
 
+    /// Whether nothing more will become of the window.
+    pub fn is_over(&self) -> bool {
+        self.closed.is_some() || self.ended.as_ref().is_some_and(|it| it.how == EventKind::Cancelled)
+    }
+
+    /// Until when the window soaks, if it does.
+    pub fn soaks_until(&self) -> Option<Timestamp> {
+        let ended = self.ended.as_ref().filter(|_| !self.is_over() && self.closure_announced.is_none())?;
+        Some(ended.soak_until.unwrap_or(ended.at))
+    }
+
     /// The phase that these events make, with the barrier as it stands for a window that is in force.
     pub fn phase(&self, barrier: Option<&Barrier>) -> Phase {
         match (&self.ended, &self.started, &self.quiesced) {
-            (Some(ended), _, _) => match ended.how {
+            (Some(ended), _, _) if self.is_over() => match ended.how {
                 EventKind::Cancelled => Phase::Cancelled,
                 EventKind::Aborted => Phase::Aborted,
                 _ => Phase::Closed,
             },
+            (Some(_), _, _) if self.closure_announced.is_some() => Phase::Backfilling,
+            (Some(_), _, _) => Phase::Soaking,
             (None, None, _) => Phase::Scheduled,
             (None, Some(_), Some(_)) => Phase::Quiesced,
             (None, Some(_), None) => match barrier {
@@ -321,13 +376,30 @@ mod tests {
         let mut history = History::default();
         history.apply(&event(EventKind::Scheduled, serde_json::Value::Null));
         assert_eq!(history.phase(None), Phase::Scheduled);
+        let mut cancelled = history.clone();
+        cancelled.apply(&event(EventKind::Cancelled, serde_json::Value::Null));
+        assert_eq!(cancelled.phase(None), Phase::Cancelled, "at once: there is nothing to watch");
+        history.apply(&event(EventKind::Announced, serde_json::Value::Null));
+        assert_eq!(history.phase(None), Phase::Scheduled);
         history.apply(&event(EventKind::Started, serde_json::json!({"roster": []})));
         assert_eq!(history.phase(None), Phase::Freezing);
         let mut aborted = history.clone();
+        history
+            .apply(&event(EventKind::Lapsed, serde_json::json!({"soak_until": "1970-01-01T00:00:00.009Z"})));
+        assert_eq!(
+            (history.phase(None), history.soaks_until()),
+            (Phase::Soaking, Some(Timestamp::from_unix_ms(9)))
+        );
+        assert_eq!(history.ended.as_ref().unwrap().how, EventKind::Lapsed);
         aborted.apply(&event(EventKind::Aborted, serde_json::Value::Null));
-        assert_eq!(aborted.phase(None), Phase::Aborted);
-        history.apply(&event(EventKind::Lapsed, serde_json::Value::Null));
-        assert_eq!(history.phase(None), Phase::Closed);
-        assert_eq!(history.ended.unwrap().how, EventKind::Lapsed);
+        assert_eq!(aborted.phase(None), Phase::Soaking);
+        for (history, end) in [(&mut history, Phase::Closed), (&mut aborted, Phase::Aborted)] {
+            history.apply(&event(EventKind::Soaked, serde_json::Value::Null));
+            assert_eq!(history.phase(None), Phase::Soaking, "nothing is replayed before people are told");
+            history.apply(&event(EventKind::ClosureAnnounced, serde_json::Value::Null));
+            assert_eq!((history.phase(None), history.soaks_until()), (Phase::Backfilling, None));
+            history.apply(&event(EventKind::Closed, serde_json::Value::Null));
+            assert_eq!((history.phase(None), history.is_over()), (end, true));
+        }
     }
 }

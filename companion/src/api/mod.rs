@@ -2,10 +2,12 @@
 
 mod backfill;
 mod deliveries;
+mod explain;
 mod fleet;
 mod guard;
 mod health;
 mod intents;
+mod live;
 mod problem;
 mod surfaces;
 mod windows;
@@ -27,7 +29,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::problem::{Fault, StrictJson, StrictQuery};
-use crate::{auth::Role, service::Service};
+use crate::{auth::Role, console, service::Service};
 
 /// A report is no larger than this; its counters make most of it.
 const SYNC_BODY_BYTES: usize = 1024 * 1024;
@@ -49,6 +51,7 @@ const BODY_BYTES: usize = 64 * 1024;
         (name = "deliveries", description = "What others are told of windows"),
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
+        (name = "console", description = "For people who watch: what happens, as it happens"),
         (name = "sync", description = "For enforcers"),
         (name = "health", description = "For whoever runs the companion"),
     )
@@ -88,11 +91,16 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(deliveries::show))
         .routes(routes!(deliveries::preview))
         .routes(routes!(health::metrics))
+        .routes(routes!(live::whoami))
+        .routes(routes!(live::live))
+        .routes(routes!(live::history))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi))
         .split_for_parts();
     let (operator, operator_doc) = OpenApiRouter::<Arc<Service>>::new()
         .routes(routes!(windows::create))
         .routes(routes!(windows::thaw))
+        .routes(routes!(windows::abort))
         .routes(routes!(windows::cancel))
         .routes(routes!(windows::extend))
         .routes(routes!(fleet::forget))
@@ -121,7 +129,8 @@ pub fn router(service: Arc<Service>) -> Router {
         let service = Arc::clone(&service);
         middleware::from_fn(move |request, next| guard::admit(Arc::clone(&service), role, request, next))
     };
-    open.merge(viewer.route_layer(needs(Role::Viewer)))
+    open.merge(console::router())
+        .merge(viewer.route_layer(needs(Role::Viewer)))
         .merge(operator.route_layer(needs(Role::Operator)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(sync.route_layer(needs(Role::Sync)).layer(DefaultBodyLimit::max(SYNC_BODY_BYTES)))

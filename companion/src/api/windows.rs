@@ -121,6 +121,23 @@ pub async fn thaw(
     Ok(Json(service.thaw(caller, id).await?))
 }
 
+/// Open writes again because the work is given up.
+#[utoipa::path(
+    post, path = "/v1/windows/{id}/abort", tag = "windows", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = WindowView),
+        (status = "4XX", body = ProblemView, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["operator"])),
+)]
+pub async fn abort(
+    State(service): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<WindowId>,
+) -> Result<Json<WindowView>, Fault> {
+    Ok(Json(service.abort(caller, id).await?))
+}
+
 /// Take back a window that has not begun.
 #[utoipa::path(
     post, path = "/v1/windows/{id}/cancel", tag = "windows", params(("id" = String, Path)),

@@ -231,7 +231,7 @@ impl Engine {
             owner: self.service.backfill.owner.clone(),
             now,
             lease_until: now.plus_ms(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
-            but_of_windows: self.service.windows_not_due(now),
+            but_of_windows: self.service.windows_not_due(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
         };
         let ledger = Arc::clone(&self.service.ledger);

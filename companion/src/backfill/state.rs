@@ -1,20 +1,14 @@
 //! How the backfill stands: shared by the engine, the operators' calls and the barrier.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use quiesce_policy::{snapshot::WindowId, time::Timestamp};
+use quiesce_policy::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
 use super::{answer::Ending, gate::Running};
-use crate::{
-    config::Period,
-    event::{Event, EventKind},
-};
+use crate::event::{Event, EventKind};
 
 /// The backfill of this process.
 pub struct Backfill {
@@ -32,8 +26,6 @@ struct Standing {
     pause: Option<Pause>,
     /// The latest event that was taken into account, by its place in the log.
     noted: u64,
-    /// Windows that are over, and until when they soak.
-    soaking: BTreeMap<WindowId, Timestamp>,
     run: Option<Run>,
 }
 
@@ -126,18 +118,6 @@ impl Backfill {
     /// Why nothing is replayed, if that is so.
     pub fn pause(&self) -> Option<Pause> {
         self.standing().pause.clone()
-    }
-
-    /// A window is over, and soaks from now on.
-    pub fn ended(&self, window: WindowId, at: Timestamp, soak: Period) {
-        self.standing().soaking.insert(window, at.plus_ms(soak.ms()));
-    }
-
-    /// Windows that are over and soak, and until when.
-    pub fn soaking(&self, now: Timestamp) -> BTreeMap<WindowId, Timestamp> {
-        let mut standing = self.standing();
-        standing.soaking.retain(|_, until| *until > now);
-        standing.soaking.clone()
     }
 
     /// Begins a run, unless one is under way; says whether it did.

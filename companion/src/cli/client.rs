@@ -13,12 +13,14 @@ use crate::{
         DeliveriesChanged, DeliveryList, DeliverySelection, DeliveryView, PreviewRequest, PreviewView,
     },
     view::{
-        BarrierView, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView,
+        BarrierView, EventList, Extension, FleetView, NewPass, NewWindow, PassView, ProblemView, StatusView,
         SurfacesView, WindowView,
     },
 };
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Events that are asked for at once.
+const EVENTS: &str = "1000";
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look at a barrier is held.
 pub const LOOK: Duration = Duration::from_secs(20);
@@ -141,6 +143,18 @@ impl Client {
     /// Opens writes again.
     pub async fn thaw(&self, id: &WindowId) -> Result<WindowView, CliError> {
         self.call(Method::POST, &["windows", id.as_str(), "thaw"], &[], None::<&()>).await
+    }
+
+    /// Opens writes again because the work is given up.
+    pub async fn abort(&self, id: &WindowId) -> Result<WindowView, CliError> {
+        self.call(Method::POST, &["windows", id.as_str(), "abort"], &[], None::<&()>).await
+    }
+
+    /// What happened to a window, after the event `after`.
+    pub async fn events(&self, id: &WindowId, after: u64) -> Result<EventList, CliError> {
+        let after = after.to_string();
+        let query = [("window", id.as_str()), ("after", after.as_str()), ("limit", EVENTS)];
+        self.call(Method::GET, &["events"], &query, None::<&()>).await
     }
 
     /// Takes back a window that has not begun.

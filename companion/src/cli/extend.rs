@@ -10,7 +10,7 @@ use crate::{clock, config::Period};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The window; without it, the only one that is not over.
+    /// The window; without it, the only one that is in force or will be.
     window: Option<String>,
     /// By how much its end is moved.
     #[arg(long, value_name = "DURATION")]
@@ -19,7 +19,9 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let client = context.client()?;
-    let id = meant(&client, args.window, |phase| !phase.is_over(), "not over").await?;
+    let id =
+        meant(&client, args.window, |phase| !phase.is_over() && !phase.is_ending(), "in force or scheduled")
+            .await?;
     let window = client.extend(&id, args.by.ms()).await?;
     let end = window.ends_at.unwrap_or(window.expires_at);
     let now = clock::now();

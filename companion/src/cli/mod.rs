@@ -1,5 +1,6 @@
 //! The command line: `quiesce serve`, and the operator's commands that talk to it.
 
+mod abort;
 mod announce;
 mod backfill;
 mod cancel;
@@ -25,6 +26,7 @@ mod status;
 mod store;
 mod surfaces;
 mod thaw;
+mod timeline;
 mod token;
 mod wait;
 mod window;
@@ -74,12 +76,16 @@ enum Command {
     Freeze(freeze::Args),
     /// Open writes again.
     Thaw(thaw::Args),
+    /// Open writes again because the work is given up.
+    Abort(abort::Args),
     /// Move a window's end.
     Extend(extend::Args),
     /// Take back a window that has not begun.
     Cancel(cancel::Args),
     /// Show the windows that are not over, and the fleet in numbers.
     Status(status::Args),
+    /// Show what happened to a window, and when.
+    Timeline(timeline::Args),
     /// Freeze writes later.
     Schedule(schedule::Args),
     /// Freeze, wait for the barrier, run a command, thaw whatever happens.
@@ -159,9 +165,11 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Serve(args) => serve::run(args).await,
             Command::Freeze(args) => freeze::run(context, args).await,
             Command::Thaw(args) => thaw::run(context, args).await,
+            Command::Abort(args) => abort::run(context, args).await,
             Command::Extend(args) => extend::run(context, args).await,
             Command::Cancel(args) => cancel::run(context, args).await,
             Command::Status(args) => status::run(context, args).await,
+            Command::Timeline(args) => timeline::run(context, args).await,
             Command::Schedule(args) => schedule::run(context, args).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,

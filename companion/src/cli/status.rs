@@ -63,7 +63,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
 }
 
 fn show(printer: Printer, status: &StatusView) {
-    if status.windows.is_empty() {
+    if status.windows.iter().all(|window| window.phase.is_ending()) {
         printer.line(format!("{GOOD}open{GOOD:#}: writes pass, no window is in force or scheduled"));
     }
     for window in &status.windows {
@@ -115,7 +115,8 @@ fn intents_line(intents: &IntentsView, now: Timestamp) -> String {
 }
 
 fn show_window(printer: Printer, window: &WindowView, status: &StatusView) {
-    let style = if window.phase == Phase::Quiesced { GOOD } else { WARN };
+    let calm = matches!(window.phase, Phase::Quiesced | Phase::Backfilling);
+    let style = if calm { GOOD } else { WARN };
     let what = describe_scope(&window.scope);
     printer.line(format!("{style}{}{style:#}: window {}, {what}", window.phase.as_str(), window.id));
     let field = |name: &str, value: &str| printer.line(format!("  {DIM}{name:<9}{DIM:#} {value}"));
@@ -125,6 +126,14 @@ fn show_window(printer: Printer, window: &WindowView, status: &StatusView) {
     }
     let moment = |time| format!("{} ({})", at(time), relative(time, status.now));
     field("begins", &moment(window.started_at.unwrap_or(window.starts_at)));
+    if let Some(ended) = &window.ended {
+        field("reopened", &format!("{}, {} by {}", moment(ended.at), ended.how.as_str(), ended.by));
+        match (window.phase, ended.soak_until) {
+            (Phase::Soaking, Some(until)) => field("soaks", &format!("until {}", moment(until))),
+            _ => field("closure", "announced; held writes are replayed"),
+        }
+        return;
+    }
     if let Some(end) = window.ends_at {
         field("ends", &moment(end));
     }

@@ -6,7 +6,7 @@ use super::{
     output::{GOOD, span},
     window::meant,
 };
-use crate::windows::Phase;
+use crate::{event::EventKind, windows::Phase};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,7 +22,8 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         (Some(start), Some(ended)) => span(ended.at.ms_since(start)),
         _ => "0s".to_owned(),
     };
-    let note = if window.phase == Phase::Aborted { " (it was not quiesced yet)" } else { "" };
+    let aborted = window.ended.as_ref().is_some_and(|ended| ended.how == EventKind::Aborted);
+    let note = if aborted { " (it was not quiesced yet)" } else { "" };
     context.printer.line(format!("{GOOD}thawed{GOOD:#} window {id} after {lasted}{note}"));
     context.printer.document(&window)
 }

@@ -133,6 +133,8 @@ layered! {
             status: RefusalStatus,
             /// Writes are cut this long after the start.
             drain_timeout: Period,
+            /// People are told this long before the start.
+            announce_before: Period,
         }
         nullable {
             /// Whom to ask.

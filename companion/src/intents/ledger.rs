@@ -53,6 +53,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Counts and bytes by surface and state, and the oldest of those that are open.
     fn totals(&self) -> Pending<'_, Vec<Totals>>;
 
+    /// Whether something that waited for this window is still to be sent.
+    fn holds_for(&self, window: WindowId) -> Pending<'_, bool>;
+
     /// Forgets intents that have been `done` or `discarded` since before `before`, keys included, at most
     /// `limit` of them; returns how many.
     fn purge(&self, before: Timestamp, limit: u32) -> Pending<'_, u64>;

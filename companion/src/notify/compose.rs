@@ -54,19 +54,25 @@ impl Composer {
         Self { notifiers: config.notify.clone(), messages: messages.ok(), fallback: Messages::built_in() }
     }
 
-    /// Adds to a change what has to be told of it.
-    pub fn complete(&self, change: Change) -> Change {
-        let deliveries = self.deliveries(&change);
+    /// Adds to a change what has to be told of it; `known` says whether people have heard of its window before.
+    pub fn complete(&self, change: Change, known: bool) -> Change {
+        let deliveries = self.deliveries(&change, known);
         Change { deliveries, ..change }
     }
 
-    fn deliveries(&self, change: &Change) -> Vec<NewDelivery> {
+    fn deliveries(&self, change: &Change, known: bool) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
         for (index, event) in change.events.iter().enumerate() {
             let Some(id) = &event.window else { continue };
             let Some((record, _)) = change.windows.get(id) else { continue };
             let Some(occasion) = Occasion::of(event, record) else { continue };
-            for (notifier, payload) in self.told(&occasion) {
+            let is_public = match event.kind {
+                EventKind::Scheduled => false,
+                EventKind::Extended | EventKind::Cancelled => known,
+                _ => true,
+            };
+            let told = self.told(&occasion).into_iter();
+            for (notifier, payload) in told.filter(|(one, _)| is_public || one.kind.is_cache()) {
                 deliveries.push(NewDelivery {
                     id: DeliveryId::generate(),
                     event: index,

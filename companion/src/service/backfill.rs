@@ -27,7 +27,6 @@ use crate::{
     passes::{IssuedPass, PassError},
     store::{Change, StoreError},
     view::IntentsView,
-    windows::OpenWindow,
 };
 
 /// Intents that an export reads at once: their bodies are in memory together.
@@ -38,15 +37,8 @@ const MAX_IDS: usize = 1_000;
 const MAX_REASON: usize = 500;
 
 impl Service {
-    /// Goes on where the last companion stopped: what soaks, and what it may have been sending.
+    /// Goes on where the last companion stopped, which may have been sending something.
     pub(super) async fn go_on_with_replays(&self) -> Result<(), ServiceError> {
-        let soak = self.config.backfill.soak;
-        for stored in self.store.windows(MAX_PAGE).await? {
-            if let Some(ended) = OpenWindow::from_stored(stored.clone()).history.ended {
-                self.backfill.ended(stored.record.window.id, ended.at, soak);
-            }
-        }
-        self.backfill.soaking(clock::now());
         let totals = self.ledger.totals().await?;
         let replaying =
             totals.iter().filter(|it| it.state == IntentState::Replaying).map(|it| it.count).sum();
@@ -67,10 +59,19 @@ impl Service {
         gate::in_force(&published, now).map(|id| format!("window {id} is in force"))
     }
 
-    /// Windows whose intents are not due: they are not over, or soak.
-    pub fn windows_not_due(&self, now: Timestamp) -> Vec<WindowId> {
+    /// Windows whose intents are not due: they are in force or will be, or it is not announced that they are over.
+    pub fn windows_not_due(&self) -> Vec<WindowId> {
+        let soaking = self.soaking().into_iter().map(|soaking| soaking.window);
+        self.published().windows.keys().cloned().chain(soaking).collect()
+    }
+
+    /// Windows whose writes are open again, until it is announced that they are over.
+    fn soaking(&self) -> Vec<Soaking> {
         let published = self.published();
-        published.windows.keys().cloned().chain(self.backfill.soaking(now).into_keys()).collect()
+        let soaking = published.ending.iter().filter_map(|(id, open)| {
+            Some(Soaking { window: id.clone(), until: open.history.soaks_until()? })
+        });
+        soaking.collect()
     }
 
     /// Header block and body of an intent, as they were received.
@@ -143,7 +144,6 @@ impl Service {
             [IntentState::Held, IntentState::Replaying, IntentState::Failed].map(count);
         let oldest = totals.iter().filter(|it| it.state.is_open()).filter_map(|it| it.oldest).min();
         let (paused, run) = (self.backfill.pause(), self.backfill.run());
-        let soaking = self.backfill.soaking(now);
         let to = self.config.backfill.to.clone();
         let (phase, waits_for) = self.phase(held + replaying, failed, paused.as_ref(), run.is_some(), now);
         Ok(BackfillView {
@@ -151,7 +151,7 @@ impl Service {
             waits_for,
             to,
             paused,
-            soaking: soaking.into_iter().map(|(window, until)| Soaking { window, until }).collect(),
+            soaking: self.soaking(),
             in_flight: self.backfill.running.now(Instant::now()).running,
             run,
             held,
@@ -190,8 +190,7 @@ impl Service {
         if runs {
             return (BackfillPhase::Running, None);
         }
-        if let Some((window, until)) = self.backfill.soaking(now).into_iter().max_by_key(|(_, until)| *until)
-        {
+        if let Some(Soaking { window, until }) = self.soaking().into_iter().max_by_key(|it| it.until) {
             return (BackfillPhase::Waiting, Some(format!("window {window} to soak until {until}")));
         }
         if failed == 0 {

@@ -26,7 +26,7 @@ use crate::{
     passes::PassError,
     store::{Change, Openness},
     view::{Extension, NewPass, NewWindow, PassView, WindowView},
-    windows::{OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
+    windows::{EndedEvidence, OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
 };
 
 /// How far in the past a start may lie and still mean "now"; milliseconds.
@@ -60,8 +60,22 @@ impl Service {
         .await
     }
 
-    /// Opens writes again.
+    /// Opens writes again; that aborts a window that was not quiesced yet.
     pub async fn thaw(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Thawed).await
+    }
+
+    /// Opens writes again because the work is given up.
+    pub async fn abort(self: &Arc<Self>, caller: Caller, id: WindowId) -> Result<WindowView, ServiceError> {
+        self.reopen(caller, id, EventKind::Aborted).await
+    }
+
+    async fn reopen(
+        self: &Arc<Self>,
+        caller: Caller,
+        id: WindowId,
+        how: EventKind,
+    ) -> Result<WindowView, ServiceError> {
         let service = Arc::clone(self);
         detached(async move {
             let desk = service.desk().await?;
@@ -70,9 +84,9 @@ impl Service {
                 return Err(ServiceError::NotBegun(id));
             }
             let quiesced = open.history.quiesced.is_some();
-            let kind = if quiesced { EventKind::Thawed } else { EventKind::Aborted };
-            let event = event(&open, kind, &caller.name, clock::now(), json!({}));
-            service.carry_out(desk, open, event, Effect::Ended).await?;
+            let kind = if quiesced { how } else { EventKind::Aborted };
+            let event = service.reopened(&open, kind, &caller.name, clock::now());
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.window(id).await
         })
         .await
@@ -88,7 +102,7 @@ impl Service {
                 return Err(ServiceError::Begun(id));
             }
             let event = event(&open, EventKind::Cancelled, &caller.name, clock::now(), json!({}));
-            service.carry_out(desk, open, event, Effect::Ended).await?;
+            service.carry_out(desk, open, event, Effect::Published).await?;
             service.window(id).await
         })
         .await
@@ -171,6 +185,12 @@ impl Service {
         event(open, EventKind::Started, who, now, evidence)
     }
 
+    /// What the log says of a window that lets writes pass again.
+    pub(super) fn reopened(&self, open: &OpenWindow, kind: EventKind, who: &str, now: Timestamp) -> Event {
+        let evidence = EndedEvidence { soak_until: now.plus_ms(self.config.backfill.soak.ms()) };
+        event(open, kind, who, now, serde_json::to_value(evidence).unwrap_or_default())
+    }
+
     /// Puts a window as it now is and what happened to it on disk, and then where all can see it.
     pub(super) async fn carry_out(
         &self,
@@ -179,15 +199,18 @@ impl Service {
         event: Event,
         effect: Effect,
     ) -> Result<(), ServiceError> {
-        let openness = if effect == Effect::Ended { Openness::Ended } else { Openness::Open };
-        let publish_at = (effect != Effect::Recorded).then_some(event.at);
+        let mut after = open.history.clone();
+        after.apply(&event);
+        let openness = if after.is_over() { Openness::Ended } else { Openness::Open };
+        let publish_at = (effect == Effect::Published).then_some(event.at);
         let change = Change {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
             events: vec![event],
             publish_at,
             ..Change::default()
         };
-        let change = self.composer.complete(change);
+        let known = open.history.announced.is_some() || open.history.started.is_some();
+        let change = self.composer.complete(change, known);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
@@ -204,10 +227,7 @@ impl Service {
             );
             open.history.apply(event);
         }
-        match effect {
-            Effect::Ended => desk.windows.remove(open.id()),
-            Effect::Published | Effect::Recorded => desk.windows.insert(open.id().clone(), open),
-        };
+        desk.put(open);
         desk.revision = committed.revision;
         self.publish(&desk, committed.version)
     }
@@ -322,10 +342,8 @@ impl Service {
 /// What a change does to the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The window is in it, anew or changed.
+    /// The window comes into it, changes, or leaves it.
     Published,
-    /// The window leaves it.
-    Ended,
     /// Nothing: something about the window became known.
     Recorded,
 }

@@ -1,6 +1,7 @@
-//! What happens by itself: windows begin, barriers hold, leases run out.
+//! What happens by itself: windows are announced and begin, barriers hold, leases run out, and what ends closes.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -11,13 +12,14 @@ use serde_json::json;
 use super::{
     Service,
     change::{Effect, event},
+    desk::DeskGuard,
 };
 use crate::{
     barrier::{Barrier, Verdict},
     clock,
     error::ServiceError,
     event::{COMPANION, EventKind},
-    windows::{OpenWindow, QuiescedEvidence},
+    windows::{History, OpenWindow, QuiescedEvidence},
 };
 
 /// Silence and clocks being set are noticed this late at most.
@@ -27,17 +29,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// In a large fleet, barriers are looked at no more often than this.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LARGE_FLEET: usize = 200;
+/// Whether a window still holds something is asked this often.
+const LOOK_AT_LEDGER_EVERY: Duration = Duration::from_millis(500);
 
 /// Sees to what happens by itself, until the companion goes down.
 pub async fn control(service: Arc<Service>) {
     let mut stirs = service.follow_stirs();
     let mut shutdown = service.follow_shutdown();
     let mut controls = false;
+    let mut looks = Looks::new();
     while !*shutdown.borrow_and_update() {
         stirs.borrow_and_update();
         let now = clock::now();
         let seen_to = match service.take_over(&mut controls).await {
-            Ok(()) if controls => service.see_to(now).await,
+            Ok(()) if controls => service.see_to(now, &mut looks).await,
             others => others,
         };
         let pause = match seen_to {
@@ -59,10 +64,28 @@ pub async fn control(service: Arc<Service>) {
     }
 }
 
+/// When the ledger was last asked what it holds for a window.
+type Looks = BTreeMap<WindowId, Instant>;
+
+/// The ledger is asked at once, and then now and again, however often this companion is stirred.
+fn is_time_to_look(looks: &mut Looks, id: &WindowId) -> bool {
+    let now = Instant::now();
+    let due = looks.get(id).is_none_or(|last| now.duration_since(*last) >= LOOK_AT_LEDGER_EVERY);
+    if due {
+        looks.insert(id.clone(), now);
+    }
+    due
+}
+
 enum Due {
+    Announce,
     Lapse,
     Start,
     Prove(Barrier),
+    Soaked,
+    AnnounceClosure,
+    /// If nothing more is held for it.
+    Close,
 }
 
 impl Service {
@@ -71,9 +94,16 @@ impl Service {
         let published = self.published();
         let due = published.windows.values().map(|open| {
             let window = &open.record.window;
-            let next = if open.history.started.is_some() { window.expires_at } else { window.starts_at };
-            next.ms_since(now)
+            if open.history.started.is_some() {
+                window.expires_at
+            } else if open.history.announced.is_none() {
+                self.announced_at(open)
+            } else {
+                window.starts_at
+            }
         });
+        let ends = published.ending.values().filter_map(|open| open.history.soaks_until());
+        let due = due.chain(ends).map(|at| at.ms_since(now));
         due.min().map_or(TICK, |ms| Duration::from_millis(ms.max(1)))
     }
 
@@ -95,17 +125,31 @@ impl Service {
 
     fn due(&self, open: &OpenWindow, now: Timestamp) -> Option<Due> {
         let window = &open.record.window;
+        if open.history.ended.is_some() {
+            return due_at_the_end(&open.history, now);
+        }
         if now >= window.expires_at {
             return Some(Due::Lapse);
         }
         if open.history.started.is_none() {
-            return (now >= window.starts_at).then_some(Due::Start);
+            if now >= window.starts_at {
+                // What begins is announced by that.
+                return Some(Due::Start);
+            }
+            let announce = open.history.announced.is_none() && now >= self.announced_at(open);
+            return announce.then_some(Due::Announce);
         }
         if open.history.quiesced.is_some() {
             return None;
         }
         let barrier = self.barrier(open, self.published().epoch);
         (barrier.verdict == Verdict::Proven).then_some(Due::Prove(barrier))
+    }
+
+    /// When people are told of a window that begins later; what is issued after that is told at once.
+    fn announced_at(&self, open: &OpenWindow) -> Timestamp {
+        let lead_ms = self.config.windows.announce_before.ms();
+        Timestamp::from_unix_ms(open.record.window.starts_at.unix_ms().saturating_sub(lead_ms))
     }
 
     /// Whoever takes over counts as running what another companion may have been sending.
@@ -119,12 +163,19 @@ impl Service {
     }
 
     /// Begins, proves and ends windows whose time has come.
-    async fn see_to(&self, now: Timestamp) -> Result<(), ServiceError> {
+    async fn see_to(&self, now: Timestamp, looks: &mut Looks) -> Result<(), ServiceError> {
         let published = self.published();
+        looks.retain(|id, _| published.ending.contains_key(id));
+        let mut closing = Vec::new();
         let due: Vec<WindowId> = published
             .windows
             .values()
-            .filter(|open| self.controls() && self.due(open, now).is_some())
+            .chain(published.ending.values())
+            .filter(|open| match self.due(open, now) {
+                Some(Due::Close) => is_time_to_look(looks, open.id()),
+                due => due.is_some(),
+            })
+            .filter(|_| self.controls())
             .map(|open| open.id().clone())
             .collect();
         if due.is_empty() && self.desk_is_stale.load(Ordering::Acquire) {
@@ -133,18 +184,30 @@ impl Service {
         for id in due {
             let desk = self.desk().await?;
             // Looked at again under the lock: somebody may have thawed it since.
-            let Some(mut open) = desk.windows.get(&id).cloned() else { continue };
+            let Some(mut open) = desk.get(&id).cloned() else { continue };
             match self.due(&open, now) {
                 None => {}
                 Some(Due::Lapse) => {
-                    let event = event(&open, EventKind::Lapsed, COMPANION, now, json!({}));
-                    self.carry_out(desk, open, event, Effect::Ended).await?;
+                    let event = self.reopened(&open, EventKind::Lapsed, COMPANION, now);
+                    self.carry_out(desk, open, event, Effect::Published).await?;
                 }
                 Some(Due::Start) => {
                     open.record.window.started = true;
                     open.began = Some(Instant::now());
                     let event = self.started(&open, COMPANION, now);
                     self.carry_out(desk, open, event, Effect::Published).await?;
+                }
+                Some(Due::Announce) => self.record(desk, open, EventKind::Announced, now).await?,
+                Some(Due::Soaked) => self.record(desk, open, EventKind::Soaked, now).await?,
+                Some(Due::AnnounceClosure) => {
+                    self.record(desk, open, EventKind::ClosureAnnounced, now).await?;
+                }
+                Some(Due::Close) => {
+                    // Not with the turn in hand: with many intents this may take a while.
+                    drop(desk);
+                    if !self.ledger.holds_for(id.clone()).await? {
+                        closing.push(id);
+                    }
                 }
                 Some(Due::Prove(barrier)) => {
                     let at = clock::now();
@@ -155,6 +218,41 @@ impl Service {
                 }
             }
         }
+        for id in closing {
+            let desk = self.desk().await?;
+            if let Some(open) = desk.ending.get(&id).cloned() {
+                self.record(desk, open, EventKind::Closed, now).await?;
+            }
+        }
         Ok(())
     }
+
+    /// Writes down what became of a window without a change of what enforcers are told.
+    async fn record(
+        &self,
+        desk: DeskGuard<'_>,
+        open: OpenWindow,
+        kind: EventKind,
+        now: Timestamp,
+    ) -> Result<(), ServiceError> {
+        let event = event(&open, kind, COMPANION, now, json!({}));
+        self.carry_out(desk, open, event, Effect::Recorded).await?;
+        // The next step is due at once.
+        self.stir();
+        Ok(())
+    }
+}
+
+/// The order at the end: writes are open, they were watched, people are told, what is held is sent.
+fn due_at_the_end(history: &History, now: Timestamp) -> Option<Due> {
+    if history.is_over() {
+        return None;
+    }
+    if history.closure_announced.is_some() {
+        return Some(Due::Close);
+    }
+    if history.soaked.is_some() {
+        return Some(Due::AnnounceClosure);
+    }
+    history.soaks_until().is_some_and(|until| now >= until).then_some(Due::Soaked)
 }

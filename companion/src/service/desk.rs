@@ -22,7 +22,10 @@ use crate::{
 /// The windows that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
+    /// Those that are in force or will be: what the snapshot has.
     pub windows: BTreeMap<WindowId, OpenWindow>,
+    /// Those whose writes are open again.
+    pub ending: BTreeMap<WindowId, OpenWindow>,
     /// The revision of the store that they are of.
     pub revision: u64,
 }
@@ -38,7 +41,25 @@ impl Desk {
         for (id, window) in &mut windows {
             window.began = self.windows.get(id).and_then(|known| known.began);
         }
-        *self = Self { windows, revision };
+        let (ending, windows) = windows.into_iter().partition(|(_, window)| window.history.ended.is_some());
+        *self = Self { windows, ending, revision };
+    }
+
+    /// Puts a window where it belongs after what happened to it.
+    pub fn put(&mut self, window: OpenWindow) {
+        let id = window.id().clone();
+        self.windows.remove(&id);
+        self.ending.remove(&id);
+        if window.history.ended.is_none() {
+            self.windows.insert(id, window);
+        } else if !window.history.is_over() {
+            self.ending.insert(id, window);
+        }
+    }
+
+    /// A window that is not over.
+    pub fn get(&self, id: &WindowId) -> Option<&OpenWindow> {
+        self.windows.get(id).or_else(|| self.ending.get(id))
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     barrier::{self, Barrier, Question},
     clock,
     config::Config,
+    console::Live,
     error::ServiceError,
     event::{COMPANION, Event, EventKind},
     fleet::Fleet,
@@ -89,6 +90,8 @@ pub struct Service {
     /// Up to which report the fleet is saved.
     fleet_saved: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
+    /// What consoles are told.
+    pub(crate) live: Live,
 }
 
 /// The configured part of the snapshot in force.
@@ -117,8 +120,10 @@ pub struct Published {
     pub body: Bytes,
     /// The revision of the store that it is of.
     pub revision: u64,
-    /// The windows that are not over.
+    /// The windows that are in force or will be.
     pub windows: BTreeMap<WindowId, OpenWindow>,
+    /// The windows whose writes are open again, and that are not over.
+    pub ending: BTreeMap<WindowId, OpenWindow>,
 }
 
 impl Service {
@@ -136,8 +141,13 @@ impl Service {
             config.snapshot().map_err(|error| ServiceError::invalid("config", error.to_string()))?;
         let rule_texts = config.surfaces.iter().map(|surface| RuleTexts::of(surface, &catalogs)).collect();
         let seen = SeenRequests::new(&config.surfaces, clock::now());
-        let nothing =
-            Published { epoch: Epoch(0), body: Bytes::new(), revision: 0, windows: BTreeMap::new() };
+        let nothing = Published {
+            epoch: Epoch(0),
+            body: Bytes::new(),
+            revision: 0,
+            windows: BTreeMap::new(),
+            ending: BTreeMap::new(),
+        };
         snapshot.exemptions.pass_keys = vec![signer.public()];
         let digest = digest_of(&snapshot)?;
         let turn = store.turn().await?;
@@ -180,6 +190,7 @@ impl Service {
             save_fleet: Notify::new(),
             fleet_saved: watch::Sender::new(0),
             shutdown: watch::Sender::new(false),
+            live: Live::default(),
         });
         let mut desk = service.desk.lock().await;
         desk.take_in(loaded.windows, loaded.revision);
@@ -236,12 +247,9 @@ impl Service {
         if self.configured().digest == self.own_digest {
             self.rules_since.get_or_init(|| epoch);
         }
-        // Here, so that it is known of a window that is over before it can be seen that it is.
-        for id in current.windows.keys().filter(|id| !desk.windows.contains_key(*id)) {
-            self.backfill.ended(id.clone(), clock::now(), self.config.backfill.soak);
-        }
-        let windows = desk.windows.clone();
-        self.published.send_replace(Arc::new(Published { epoch, body, revision: desk.revision, windows }));
+        let (windows, ending) = (desk.windows.clone(), desk.ending.clone());
+        let published = Published { epoch, body, revision: desk.revision, windows, ending };
+        self.published.send_replace(Arc::new(published));
         self.stir();
         Ok(())
     }

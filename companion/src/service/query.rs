@@ -33,11 +33,14 @@ impl Service {
     /// A window that is not over.
     pub(super) fn view_open(&self, id: &WindowId) -> Result<WindowView, ServiceError> {
         let published = self.published();
-        let open = published.windows.get(id).ok_or_else(|| ServiceError::UnknownWindow(id.clone()))?;
+        let open = published.open(id).ok_or_else(|| ServiceError::UnknownWindow(id.clone()))?;
         Ok(self.view(open, &published))
     }
 
     fn view(&self, open: &OpenWindow, published: &Published) -> WindowView {
+        if open.history.ended.is_some() {
+            return view(&open.record, &open.history, None);
+        }
         let mut barrier = self.barrier(open, published.epoch);
         if self.others.is_some() && open.history.quiesced.is_none() {
             barrier.await_record();
@@ -61,7 +64,7 @@ impl Service {
         let published = self.published();
         Ok(stored
             .into_iter()
-            .map(|stored| match published.windows.get(&stored.record.window.id) {
+            .map(|stored| match published.open(&stored.record.window.id) {
                 Some(open) => self.view(open, &published),
                 None => {
                     let open = OpenWindow::from_stored(stored);
@@ -106,7 +109,8 @@ impl Service {
     /// How things stand.
     pub fn status(&self) -> StatusView {
         let published = self.published();
-        let windows = published.windows.values().map(|open| self.view(open, &published)).collect();
+        let open = published.windows.values().chain(published.ending.values());
+        let windows = open.map(|open| self.view(open, &published)).collect();
         StatusView {
             now: clock::now(),
             epoch: published.epoch,
@@ -197,6 +201,12 @@ impl Service {
         Ok(self.store.events(after, window, limit.min(MAX_PAGE)).await?)
     }
 
+    /// All events of the latest windows.
+    pub(crate) async fn events_of_windows(&self, windows: u32) -> Result<Vec<Event>, ServiceError> {
+        let stored = self.store.windows(windows).await?;
+        Ok(stored.into_iter().flat_map(|stored| stored.events).collect())
+    }
+
     /// Whether the companion can do its work.
     pub async fn ready(&self) -> Result<(), ServiceError> {
         if *self.shutdown.borrow() {
@@ -209,6 +219,13 @@ impl Service {
     pub fn outcome_totals(&self) -> Vec<(String, String, u64)> {
         let fleet = self.fleet();
         fleet.totals().map(|(surface, outcome, n)| (surface.to_owned(), outcome.to_owned(), n)).collect()
+    }
+}
+
+impl Published {
+    /// A window that is not over.
+    pub fn open(&self, id: &WindowId) -> Option<&OpenWindow> {
+        self.windows.get(id).or_else(|| self.ending.get(id))
     }
 }
 
@@ -243,6 +260,10 @@ fn view(record: &WindowRecord, history: &History, barrier: Option<Barrier>) -> W
         started_at: history.started.as_ref().map(|started| started.at),
         quiesced: history.quiesced.clone(),
         ended: history.ended.clone(),
+        announced_at: history.announced,
+        soaked_at: history.soaked,
+        closure_announced_at: history.closure_announced,
+        closed_at: history.closed,
         barrier,
     }
 }

@@ -17,6 +17,7 @@ use super::Service;
 use crate::{
     clock,
     error::ServiceError,
+    explain::Explainer,
     rule_text::{BY_DOUBT, BY_METHOD, RuleTexts},
     seen::{Listed, SeenRequests},
     view::{SeenView, SurfaceView, SurfacesView},
@@ -63,6 +64,15 @@ impl Service {
             surfaces: configured.chain([other]).collect(),
             unlisted: requests.unlisted(),
         }
+    }
+
+    /// Explains requests by the configuration in force, as if all were frozen from now on.
+    pub fn explainer(&self) -> Result<Explainer, ServiceError> {
+        let configured = self.configured();
+        // Another companion on the same store may have brought rules that this one has no words for.
+        let texts = if configured.digest == self.own_digest { self.rule_texts.clone() } else { Vec::new() };
+        Explainer::with_texts(configured.snapshot.clone(), texts, clock::now())
+            .map_err(|error| ServiceError::invalid(error.place, error.problem))
     }
 
     fn seen(&self) -> MutexGuard<'_, SeenRequests> {

@@ -28,9 +28,11 @@ Commands:
   serve        Run the companion
   freeze       Freeze writes now
   thaw         Open writes again
+  abort        Open writes again because the work is given up
   extend       Move a window's end
   cancel       Take back a window that has not begun
   status       Show the windows that are not over, and the fleet in numbers
+  timeline     Show what happened to a window, and when
   schedule     Freeze writes later
   run          Freeze, wait for the barrier, run a command, thaw whatever happens
   fleet        List the enforcers, or forget a lost one
@@ -150,7 +152,22 @@ error: no window is in force
 hint: `quiesce status` lists the windows that are not over
 --- exit code 4
 "#);
-    assert_eq!(serve.json(&["status"]).await["windows"], json!([]));
+    assert_eq!(serve.json(&["status"]).await["windows"][0]["phase"], "soaking");
+    let status = serve.run(&["status"]).await.stdout;
+    assert!(status.starts_with("open: writes pass"), "{status}");
+    assert!(
+        status.contains("\nsoaking: window ") && status.contains("thawed by anonymous\n  soaks     until "),
+        "{status}"
+    );
+    let timeline = serve.run(&["timeline", "--tz", "Asia/Kathmandu"]).await;
+    let lines: Vec<Vec<_>> = timeline.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines.iter().all(|line| line[0].ends_with("+05:45")), "{timeline:?}");
+    let kinds: Vec<_> = lines.iter().map(|line| line[1]).collect();
+    assert_eq!(kinds, ["started", "quiesced", "extended", "thawed"], "{timeline:?}");
+    let document = serve.json(&["timeline"]).await;
+    assert_eq!(document["events"][3]["kind"], "thawed");
+    assert_eq!(serve.run(&["timeline", "nope"]).await.code, Some(4));
+    assert_eq!(serve.run(&["timeline", "--tz", "Europe/Atlantis"]).await.code, Some(2));
 }
 
 #[tokio::test]
@@ -190,7 +207,7 @@ async fn json_is_one_document_on_standard_output() {
     assert_eq!(error["error"]["exit_code"], 5);
     assert!(conflict.stderr.is_empty());
     let thawed = serve.json(&["thaw", window["id"].as_str().unwrap()]).await;
-    assert_eq!(thawed["phase"], "closed");
+    assert_eq!(thawed["phase"], "soaking");
     let pass = serve.json(&["pass", "issue", "--for", "30m", "--subject", "bob"]).await;
     assert_eq!(pass["pass"].as_str().unwrap().split('.').count(), 3);
     let token = serve.json(&["token", "new", "--role", "sync"]).await;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use quiesce::{
-    auth::{Caller, Tokens},
+    auth::{Caller, Role, Tokens},
     config::Config,
     error::ServiceError,
     event::Event,
@@ -99,7 +99,7 @@ async fn service(dir: &Path) -> (Arc<Service>, Arc<Failing>) {
 }
 
 fn ann() -> Caller {
-    Caller { name: "ann".to_owned() }
+    Caller { name: "ann".to_owned(), role: Role::Operator }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn a_freeze_is_proven_step_by_step_and_thawed() {
     assert_eq!((proof.barrier.acknowledged, proof.barrier.total), (1, 1));
 
     let thawed = companion.thaw(&window).await;
-    assert_eq!(thawed.phase, Phase::Closed);
+    assert_eq!(thawed.phase, Phase::Soaking);
     let snapshot = enforcer.report().await.snapshot.expect("a new snapshot");
     assert!(snapshot.version > enforcer.request.applied && snapshot.windows.is_empty());
     let kinds: Vec<_> = companion.events().await.iter().map(|event| event.kind).collect();
@@ -75,7 +75,8 @@ async fn only_enforcers_in_scope_have_to_acknowledge() {
 async fn a_window_thawed_before_its_barrier_held_is_aborted() {
     let (companion, _dir) = Companion::start("{}").await;
     let window = companion.freeze().await;
-    assert_eq!(companion.thaw(&window).await.phase, Phase::Aborted);
+    let aborted = companion.thaw(&window).await;
+    assert_eq!((aborted.phase, aborted.ended.unwrap().how), (Phase::Soaking, EventKind::Aborted));
     let again = companion.send(Method::POST, &format!("/v1/windows/{}/thaw", window.id), None).await;
     assert_eq!(again.status(), 409);
     let text = again.text().await.unwrap();
@@ -132,10 +133,13 @@ async fn a_lease_that_runs_out_opens_writes() {
     let window = companion.create(json!({ "duration_ms": 200 })).await;
     assert_eq!(window.expires_at.ms_since(window.starts_at), 300);
     let before = companion.status().await.epoch;
-    let lapsed = companion.watch(&window, |window| window.phase.is_over()).await;
+    let lapsed = companion.watch(&window, |window| window.ended.is_some()).await;
     assert!(quiesce::clock::now() >= window.expires_at);
     let ended = lapsed.ended.unwrap();
-    assert_eq!((lapsed.phase, ended.how, ended.by.as_str()), (Phase::Closed, EventKind::Lapsed, "companion"));
+    assert_eq!(
+        (lapsed.phase, ended.how, ended.by.as_str()),
+        (Phase::Soaking, EventKind::Lapsed, "companion")
+    );
     assert!(companion.status().await.epoch > before);
     companion.stop().await;
 }

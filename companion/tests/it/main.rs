@@ -18,6 +18,8 @@ mod cli_intents;
 mod cli_run;
 mod command;
 mod companion;
+mod console;
+mod endings;
 mod enforcer;
 mod failing_store;
 mod faults;

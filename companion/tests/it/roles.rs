@@ -53,13 +53,16 @@ GET /v1/deliveries viewer
 GET /v1/deliveries/{id} viewer
 GET /v1/events viewer
 GET /v1/fleet viewer
+GET /v1/history viewer
 GET /v1/intents viewer
 GET /v1/intents/export operator
 GET /v1/intents/{id} viewer
+GET /v1/live viewer
 GET /v1/openapi.json viewer
 GET /v1/receipts/{id} sync
 GET /v1/status viewer
 GET /v1/surfaces viewer
+GET /v1/whoami viewer
 GET /v1/windows viewer
 GET /v1/windows/{id} viewer
 GET /v1/windows/{id}/barrier viewer
@@ -68,6 +71,7 @@ POST /v1/backfill/resume operator
 POST /v1/deliveries/cancel operator
 POST /v1/deliveries/preview viewer
 POST /v1/deliveries/resend operator
+POST /v1/explain viewer
 POST /v1/intents sync
 POST /v1/intents/discard operator
 POST /v1/intents/retry operator

@@ -52,7 +52,7 @@ async fn a_freeze_at_one_holds_for_enforcers_of_the_other() {
             let barrier = quiesced.quiesced.unwrap().barrier;
             assert_eq!((barrier.verdict, barrier.total), (Verdict::Proven, 2));
         }
-        assert_eq!(there.thaw(&window).await.phase, Phase::Closed);
+        assert_eq!(there.thaw(&window).await.phase, Phase::Soaking);
         let next = here.freeze().await;
         assert_eq!(here.thaw(&next).await.id, next.id);
     }
@@ -203,7 +203,7 @@ async fn when_the_database_is_restarted_nothing_is_lost_and_companions_go_on() {
         .await;
         companion.watch(&window, |window| window.phase == Phase::Quiesced).await;
     }
-    assert_eq!(one.thaw(&window).await.phase, Phase::Closed);
+    assert_eq!(one.thaw(&window).await.phase, Phase::Soaking);
     let next = other.freeze().await;
     one.watch(&next, |window| window.started_at.is_some()).await;
     one.stop().await;

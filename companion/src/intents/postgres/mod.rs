@@ -4,7 +4,7 @@ mod changes;
 mod writer;
 
 pub(crate) use self::changes::{key_id, line_id};
-use quiesce_policy::time::Timestamp;
+use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 use sqlx::{PgPool, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -216,6 +216,20 @@ impl Ledger for PostgresLedger {
         now: Timestamp,
     ) -> Pending<'_, u64> {
         Box::pin(self.decide_all(selection, decision, note, now))
+    }
+
+    fn holds_for(&self, window: WindowId) -> Pending<'_, bool> {
+        Box::pin(async move {
+            // The first part is answered by an index; the second only where no line's turn has come to it.
+            let holds: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM intents WHERE window_id = $1 AND due IS NOT NULL)
+                     OR EXISTS (SELECT 1 FROM intents WHERE state IN ('held', 'replaying') AND window_id = $1)",
+            )
+            .bind(window.as_str())
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(holds)
+        })
     }
 
     fn totals(&self) -> Pending<'_, Vec<Totals>> {

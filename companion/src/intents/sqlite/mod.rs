@@ -5,7 +5,7 @@ mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quiesce_policy::time::Timestamp;
+use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 use sqlx::{Row as _, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -248,6 +248,23 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
     ) -> Pending<'_, u64> {
         Box::pin(self.decide_all(selection, decision, note, now))
+    }
+
+    fn holds_for(&self, window: WindowId) -> Pending<'_, bool> {
+        Box::pin(async move {
+            if !self.counts().groups().any(|(_, state, tally)| state.is_open() && tally.count > 0) {
+                return Ok(false);
+            }
+            // The first part is answered by an index; the second only where no line's turn has come to it.
+            let holds: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM intents WHERE window_id = $1 AND due IS NOT NULL)
+                     OR EXISTS (SELECT 1 FROM intents WHERE state IN ('held', 'replaying') AND window_id = $1)",
+            )
+            .bind(window.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+            Ok(holds)
+        })
     }
 
     fn totals(&self) -> Pending<'_, Vec<Totals>> {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use quiesce::{
-    auth::{Caller, Tokens},
+    auth::{Caller, Role, Tokens},
     backfill::{replay, view::BackfillView},
     config::Config,
     event::EventKind,
@@ -163,5 +163,5 @@ impl Held {
 }
 
 pub fn ann() -> Caller {
-    Caller { name: "ann".to_owned() }
+    Caller { name: "ann".to_owned(), role: Role::Operator }
 }

@@ -28,6 +28,7 @@ macro_rules! ledger_contract {
             lists_are_narrowed_and_come_in_pages,
             decisions_leave_alone_what_is_on_its_way,
             totals_are_what_lists_say,
+            a_window_is_held_for_until_all_of_its_intents_are_over,
             what_is_purged_is_gone_with_its_key,
             many_at_once_are_all_stored_once,
         }
@@ -281,6 +282,29 @@ pub async fn decisions_leave_alone_what_is_on_its_way(ledger: &dyn Ledger) {
     assert_eq!(state(ledger, "sent").await, IntentState::Replaying);
     assert_eq!(state(ledger, "done").await, IntentState::Done);
     assert!(conclude(ledger, "sent", "one", Conclusion::Done(answer(200)), START).await);
+}
+
+pub async fn a_window_is_held_for_until_all_of_its_intents_are_over(ledger: &dyn Ledger) {
+    let (ours, others) = (WindowId::from("w1"), WindowId::from("w2"));
+    assert!(!ledger.holds_for(ours.clone()).await.unwrap());
+    // Not the first of its line: no turn has come to it.
+    store(ledger, NewIntent { window: others.clone(), ..in_line("first", "/a") }).await;
+    store(ledger, in_line("second", "/a")).await;
+    for window in [&ours, &others] {
+        assert!(ledger.holds_for(window.clone()).await.unwrap(), "{window}");
+    }
+    assert_eq!(take(ledger, "one", START).await, ["first"]);
+    assert!(ledger.holds_for(others.clone()).await.unwrap(), "it is on its way");
+    assert!(conclude(ledger, "first", "one", Conclusion::Done(answer(201)), START).await);
+    assert!(!ledger.holds_for(others).await.unwrap());
+    assert_eq!(take(ledger, "one", START).await, ["second"]);
+    assert!(conclude(ledger, "second", "one", Conclusion::GivenUp(silence()), START).await);
+    assert!(
+        !ledger.holds_for(ours.clone()).await.unwrap(),
+        "what has failed waits for an operator, not for its turn"
+    );
+    assert_eq!(decide(ledger, only(&["second"]), Decision::Retry, START).await, 1);
+    assert!(ledger.holds_for(ours).await.unwrap());
 }
 
 pub async fn totals_are_what_lists_say(ledger: &dyn Ledger) {
