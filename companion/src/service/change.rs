@@ -209,7 +209,8 @@ impl Service {
             publish_at,
             ..Change::default()
         };
-        let change = self.composer.complete(change, &open.history);
+        let known = open.history.announced.is_some() || open.history.started.is_some();
+        let change = self.composer.complete(change, known);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
