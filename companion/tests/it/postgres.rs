@@ -39,6 +39,7 @@ const KEEPER: &str = r#"
 pub struct Postgres {
     programs: PathBuf,
     dir: PathBuf,
+    port: u16,
     settings: Vec<String>,
     keeper: Option<Child>,
 }
@@ -70,8 +71,11 @@ impl Postgres {
         if is_root() {
             chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
         }
+        // Its socket is named after it.
+        let port =
+            settings.iter().find_map(|(name, value)| (*name == "port").then(|| value.parse().unwrap()));
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut server = Self { programs, dir, settings, keeper: None };
+        let mut server = Self { programs, dir, port: port.unwrap_or(5432), settings, keeper: None };
         let made = server
             .command(server.programs.join("initdb"))
             .args(["--username", "quiesce", "--auth", "scram-sha-256", "--pwfile", "password"])
@@ -136,12 +140,13 @@ impl Postgres {
         sqlx::query(create).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let host = self.dir.to_str().unwrap().replace('/', "%2F");
-        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}/{name}"), name }
+        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}:{}/{name}", self.port), name }
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.dir)
+            .port(self.port)
             .username("quiesce")
             .password(PASSWORD)
             .database(database)
