@@ -68,14 +68,6 @@ pub enum EventKind {
     IntentsDiscarded,
     /// An operator was given intents with all that they hold.
     IntentsExported,
-    /// People are told of a window ahead of its time.
-    Announced,
-    /// Writes were open again for as long as they are watched.
-    Soaked,
-    /// People are told that a window is over; only then held writes are replayed.
-    ClosureAnnounced,
-    /// Nothing more is held for a window.
-    Closed,
     /// A cache has forgotten what enforcers answered before; the evidence says which.
     CachePurged,
     /// Somebody could not be told of a window; the evidence says who, of what, and why.
@@ -84,6 +76,14 @@ pub enum EventKind {
     DeliveriesResent,
     /// An operator has taken deliveries back.
     DeliveriesCancelled,
+    /// People are told of a window ahead of its time.
+    Announced,
+    /// Writes were open again for as long as they are watched.
+    Soaked,
+    /// People are told that a window is over; only then held writes are replayed.
+    ClosureAnnounced,
+    /// Nothing more is held for a window.
+    Closed,
     /// An operator told people something about a window, in the words that are the evidence.
     UpdatePosted,
 }
@@ -110,14 +110,14 @@ impl EventKind {
             Self::IntentsRetried => "intents-retried",
             Self::IntentsDiscarded => "intents-discarded",
             Self::IntentsExported => "intents-exported",
-            Self::Announced => "announced",
-            Self::Soaked => "soaked",
-            Self::ClosureAnnounced => "closure-announced",
-            Self::Closed => "closed",
             Self::CachePurged => "cache-purged",
             Self::DeliveryFailed => "delivery-failed",
             Self::DeliveriesResent => "deliveries-resent",
             Self::DeliveriesCancelled => "deliveries-cancelled",
+            Self::Announced => "announced",
+            Self::Soaked => "soaked",
+            Self::ClosureAnnounced => "closure-announced",
+            Self::Closed => "closed",
             Self::UpdatePosted => "update-posted",
         }
     }
@@ -149,14 +149,14 @@ impl EventKind {
             K::IntentsRetried,
             K::IntentsDiscarded,
             K::IntentsExported,
-            K::Announced,
-            K::Soaked,
-            K::ClosureAnnounced,
-            K::Closed,
             K::CachePurged,
             K::DeliveryFailed,
             K::DeliveriesResent,
             K::DeliveriesCancelled,
+            K::Announced,
+            K::Soaked,
+            K::ClosureAnnounced,
+            K::Closed,
             K::UpdatePosted,
         ]
         .into_iter()

@@ -221,6 +221,7 @@ fn frozen(now: Timestamp) -> Window {
         id: WindowId::from("explain"),
         scope: Default::default(),
         starts_at: now,
+        announce_at: None,
         started: true,
         ends_at: Some(now.plus_ms(HOUR_MS)),
         expires_at: now.plus_ms(2 * HOUR_MS),

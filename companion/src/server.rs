@@ -124,8 +124,8 @@ impl Server {
         let others_keeper = tokio::spawn(Arc::clone(&service).keep_up());
         let tidier = tokio::spawn(Arc::clone(&service).tidy_intents());
         let backfill = tokio::spawn(replay(Arc::clone(&service)));
-        let consoles = tokio::spawn(Arc::clone(&service).tell_consoles());
-        let teller = tokio::spawn(tell_others(Arc::clone(&service)));
+        let teller = tokio::spawn(Arc::clone(&service).tell_consoles());
+        let messenger = tokio::spawn(tell_others(Arc::clone(&service)));
         let mut going_down = service.follow_shutdown();
         let graceful = {
             let service = Arc::clone(&service);
@@ -152,7 +152,7 @@ impl Server {
             () = limit => tracing::warn!("requests under way were cut off"),
         }
         service.begin_shutdown();
-        for task in [controller, fleet_keeper, others_keeper, tidier, backfill, consoles, teller, pages] {
+        for task in [controller, fleet_keeper, others_keeper, tidier, backfill, teller, messenger, pages] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a background task failed");
             }

@@ -51,14 +51,19 @@ pub fn answer(policy: &Policy, request: &Request<'_>, now: Timestamp, latches: &
             continue;
         }
         let begun = window.started || now >= window.starts_at || latches.contains(&window.id);
+        // Nobody keeps it beyond the moment from which it says something else.
+        let mut keep_until = |at: Timestamp| max_age_s = max_age_s.min(at.ms_since(now) / 1000);
+        if let Some(at) = window.announce_at.filter(|at| !begun && now < *at) {
+            keep_until(at);
+            continue;
+        }
         let (own, changes_at) = match (over, begun) {
             (true, _) => (State::Ended, window.expires_at),
             (false, true) => (State::ReadOnly, window.expires_at),
             (false, false) => (State::Upcoming, window.starts_at),
         };
         state = state.max(own);
-        // Nobody keeps it beyond the moment from which it says something else.
-        max_age_s = max_age_s.min(changes_at.ms_since(now) / 1000);
+        keep_until(changes_at);
         let mut shown = Object::default();
         shown.text("id", window.id.as_str());
         shown.text("state", own.as_str());
@@ -125,6 +130,7 @@ mod tests {
             id: id.into(),
             scope: Scope { hosts: vec![host.to_owned()], ..Scope::default() },
             starts_at: START,
+            announce_at: None,
             started: false,
             ends_at: Some(START.plus_ms(600_000)),
             expires_at: START.plus_ms(3_600_000),
@@ -192,6 +198,24 @@ mod tests {
                 "{ms} ms before"
             );
         }
+    }
+
+    #[test]
+    fn says_nothing_of_a_window_before_it_is_announced() {
+        let before = |ms| Timestamp::from_unix_ms(START.unix_ms() - ms);
+        let windows = vec![Window { announce_at: Some(before(60_000)), ..window("w1", "a.example.com") }];
+        let policy = Policy::compile(&Snapshot { windows, ..Snapshot::default() }).unwrap();
+        let of = |at: Timestamp| {
+            let reply = asked(&policy, "a.example.com", "", at);
+            let shown: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            let state = shown["state"].as_str().unwrap().to_owned();
+            (state, shown["windows"].as_array().unwrap().len(), header(&reply, "cache-control").to_owned())
+        };
+        let said = |state: &str, windows, age| (state.to_owned(), windows, format!("public, max-age={age}"));
+        assert_eq!(of(before(3_600_000)), said("open", 0, 5));
+        assert_eq!(of(before(62_500)), said("open", 0, 2));
+        assert_eq!(of(before(60_000)), said("upcoming", 1, 5));
+        assert_eq!(of(START), said("read-only", 1, 5));
     }
 
     #[test]

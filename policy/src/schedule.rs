@@ -107,6 +107,7 @@ mod tests {
             id: WindowId::from(id),
             scope,
             starts_at: START,
+            announce_at: None,
             started: false,
             ends_at: Some(START.plus_ms(1000)),
             expires_at: START.plus_ms(2000),

@@ -164,6 +164,9 @@ pub struct Window {
     pub scope: Scope,
     /// When it begins.
     pub starts_at: Timestamp,
+    /// Before this people are told nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announce_at: Option<Timestamp>,
     /// The companion has seen it begin: it is in force from now on, whatever the proxy's clock says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub started: bool,

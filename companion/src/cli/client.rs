@@ -13,8 +13,8 @@ use crate::{
         DeliveriesChanged, DeliveryList, DeliverySelection, DeliveryView, PreviewRequest, PreviewView,
     },
     view::{
-        BarrierView, EventList, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView, StatusView,
-        SurfacesView, WindowView,
+        BarrierView, EventList, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView,
+        StatusView, SurfacesView, WindowView,
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
     event::{Event, EventKind},
     outbox::{DeliveryId, NewDelivery},
     store::Change,
-    windows::{History, WindowRecord},
+    windows::WindowRecord,
 };
 
 /// A step of a window, with all that can be said of it.
@@ -54,24 +54,25 @@ impl Composer {
         Self { notifiers: config.notify.clone(), messages: messages.ok(), fallback: Messages::built_in() }
     }
 
-    /// Adds to a change of a window what has to be told of it; `before` is what had happened to the window.
-    pub fn complete(&self, change: Change, before: &History) -> Change {
-        let deliveries = self.deliveries(&change, before);
+    /// Adds to a change what has to be told of it; `known` says whether people have heard of its window before.
+    pub fn complete(&self, change: Change, known: bool) -> Change {
+        let deliveries = self.deliveries(&change, known);
         Change { deliveries, ..change }
     }
 
-    fn deliveries(&self, change: &Change, before: &History) -> Vec<NewDelivery> {
-        // Whoever has not heard of a window is not told that it is put off or taken back.
-        let unheard_of = before.announced.is_none() && before.started.is_none();
+    fn deliveries(&self, change: &Change, known: bool) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
         for (index, event) in change.events.iter().enumerate() {
             let Some(id) = &event.window else { continue };
             let Some((record, _)) = change.windows.get(id) else { continue };
             let Some(occasion) = Occasion::of(event, record) else { continue };
-            if unheard_of && matches!(occasion.step, Step::Extended | Step::Cancelled) {
-                continue;
-            }
-            for (notifier, payload) in self.told(&occasion) {
+            let is_public = match event.kind {
+                EventKind::Scheduled => false,
+                EventKind::Extended | EventKind::Cancelled => known,
+                _ => true,
+            };
+            let told = self.told(&occasion).into_iter();
+            for (notifier, payload) in told.filter(|(one, _)| is_public || one.kind.is_cache()) {
                 deliveries.push(NewDelivery {
                     id: DeliveryId::generate(),
                     event: index,

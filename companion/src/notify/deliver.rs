@@ -129,6 +129,7 @@ impl Queue {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = woken => {}
+                () = service.controls_changed() => {}
                 _ = published.changed() => {}
                 _ = shutdown.changed() => {}
             }

@@ -221,3 +221,38 @@ fn cause(error: &dyn std::error::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_was_refused_is_not() {
+        let judged = |code: u16, after_ms, body: &'static str| {
+            judge(
+                StatusCode::from_u16(code).unwrap(),
+                after_ms,
+                Bytes::from_static(body.as_bytes()),
+                |text| text.replace("hunter2", "[secret]"),
+            )
+        };
+        assert_eq!(judged(204, None, "").unwrap().status, 204);
+        for code in [408, 420, 425, 429, 500, 502, 503, 504] {
+            let Err(Failure::Later { status, after_ms, .. }) = judged(code, Some(2_000), "") else {
+                panic!("{code}")
+            };
+            assert_eq!((status, after_ms), (Some(code), Some(2_000)));
+        }
+        // A redirect is followed by nobody: it would take what is signed for one to another.
+        for code in [301, 307, 400, 401, 403, 404, 410, 422] {
+            assert!(matches!(judged(code, None, ""), Err(Failure::Refused { .. })), "{code}");
+        }
+        let Err(Failure::Refused { why, .. }) = judged(422, None, "bad\nkey hunter2") else {
+            panic!("taken")
+        };
+        assert_eq!(why, "422 Unprocessable Entity: bad key [secret]");
+        let long = Box::leak("x".repeat(9_000).into_boxed_str());
+        let Err(Failure::Refused { why, .. }) = judged(400, None, long) else { panic!("taken") };
+        assert!(why.len() < 400);
+    }
+}

@@ -240,6 +240,7 @@ mod tests {
             id: "w1".into(),
             scope: Scope::default(),
             starts_at: Timestamp::from_unix_ms(1_795_435_200_000),
+            announce_at: None,
             started: true,
             ends_at: Some(Timestamp::from_unix_ms(1_795_438_800_000)),
             expires_at: Timestamp::from_unix_ms(1_795_442_400_000),

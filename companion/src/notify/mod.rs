@@ -38,11 +38,9 @@ text_enum! {
         Quiesced = "quiesced",
         /// Its end was moved.
         Extended = "extended",
-        /// Writes are refused again, after they were open for a while.
-        Refrozen = "refrozen",
         /// Writes are open again, and watched.
         Reopened = "reopened",
-        /// Writes are open again, though the work could not begin.
+        /// Writes are open again, and watched, though the work could not begin.
         Aborted = "aborted",
         /// It is over for everybody.
         Closed = "closed",
@@ -53,28 +51,28 @@ text_enum! {
 
 impl Step {
     /// All steps, in the order of a window's life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Announced,
         Self::Frozen,
         Self::Quiesced,
         Self::Extended,
-        Self::Refrozen,
         Self::Reopened,
         Self::Aborted,
         Self::Closed,
         Self::Cancelled,
     ];
 
-    /// The step that an event is, if others are told of it.
+    /// The step that an event is, if others are told of it. That a window is issued for later concerns
+    /// caches alone: banners show it.
     pub fn of(kind: EventKind) -> Option<Self> {
         match kind {
-            EventKind::Announced => Some(Self::Announced),
+            EventKind::Scheduled | EventKind::Announced => Some(Self::Announced),
             EventKind::Started => Some(Self::Frozen),
             EventKind::Quiesced => Some(Self::Quiesced),
             EventKind::Extended => Some(Self::Extended),
             EventKind::Thawed | EventKind::Lapsed => Some(Self::Reopened),
-            EventKind::Aborted => Some(Self::Aborted),
             EventKind::ClosureAnnounced => Some(Self::Closed),
+            EventKind::Aborted => Some(Self::Aborted),
             EventKind::Cancelled => Some(Self::Cancelled),
             _ => None,
         }
@@ -125,7 +123,6 @@ impl NotifierKind {
                 Step::Announced,
                 Step::Frozen,
                 Step::Extended,
-                Step::Refrozen,
                 Step::Reopened,
                 Step::Aborted,
                 Step::Closed,

@@ -58,7 +58,7 @@ impl MaintenanceStatus {
         match step {
             Step::Announced => Self::Scheduled,
             Step::Extended if !started => Self::Scheduled,
-            Step::Frozen | Step::Quiesced | Step::Extended | Step::Refrozen => Self::InProgress,
+            Step::Frozen | Step::Quiesced | Step::Extended => Self::InProgress,
             Step::Reopened | Step::Aborted => Self::Verifying,
             Step::Closed | Step::Cancelled => Self::Completed,
         }

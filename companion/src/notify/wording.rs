@@ -60,13 +60,6 @@ pub const fn built_in(step: Step) -> (&'static str, &'static str) {
              Until then {{ what }} can be read but not changed.\n\
              {% if contact %}Questions: {{ contact }}{% endif %}",
         ),
-        Step::Refrozen => (
-            "Maintenance goes on: {{ reason }}",
-            "After changes were possible again, too many of them failed, so they are refused once more.\n\
-             Until {{ ends }}, {{ what }} can be read but not changed.\n\
-             {% if rollback %}If the work fails: {{ rollback }}\n{% endif %}\
-             {% if contact %}Questions: {{ contact }}{% endif %}",
-        ),
         Step::Reopened => (
             "Changes are possible again: {{ reason }}",
             "Since {{ at }}, {{ what }} can be read and changed as before. We are watching how it goes.",

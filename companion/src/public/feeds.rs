@@ -58,6 +58,7 @@ fn title(update: &Update) -> &'static str {
         "extended" => "the end was moved",
         "thawed" => "writes are open again",
         "aborted" => "called off",
+        "closed" => "it is over",
         "cancelled" => "cancelled",
         _ => "update",
     }

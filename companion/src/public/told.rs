@@ -29,15 +29,15 @@ fn meaning(kind: EventKind) -> Option<Meaning> {
     use EventKind as K;
     use WindowState as S;
     let (kind, text, state) = match kind {
-        K::Scheduled => ("announced", "This maintenance was announced.", Some(S::Upcoming)),
+        K::Announced => ("announced", "This maintenance was announced.", Some(S::Upcoming)),
         K::Started => ("started", "Writes are paused. Reads are served as usual.", Some(S::Active)),
         K::Quiesced => {
             ("quiesced", "Everything written before is complete. The work is under way.", Some(S::Active))
         }
         K::Extended => ("extended", "The end was moved.", None),
-        K::Thawed => ("thawed", "Writes are open again.", Some(S::Ended)),
-        K::Lapsed => ("thawed", "Writes are open again.", Some(S::Ended)),
-        K::Aborted => ("aborted", "The work was called off. Writes are open again.", Some(S::Ended)),
+        K::Thawed | K::Lapsed => ("thawed", "Writes are open again.", Some(S::Reopening)),
+        K::Aborted => ("aborted", "The work was called off. Writes are open again.", Some(S::Reopening)),
+        K::ClosureAnnounced => ("closed", "This maintenance is over.", Some(S::Ended)),
         K::Cancelled => ("cancelled", "This maintenance was cancelled.", Some(S::Cancelled)),
         K::UpdatePosted => ("update", "", None),
         _ => return None,
@@ -67,6 +67,8 @@ struct To {
 pub struct Told {
     pub(super) id: WindowId,
     pub(super) scope: Scope,
+    /// Before this it is nobody's business.
+    announce_at: Timestamp,
     pub(super) starts_at: Timestamp,
     pub(super) ends_at: Option<Timestamp>,
     pub(super) expires_at: Timestamp,
@@ -77,6 +79,8 @@ pub struct Told {
     pub(super) state: WindowState,
     /// Since when.
     pub(super) since: Timestamp,
+    /// When writes were opened again.
+    pub(super) reopened_at: Option<Timestamp>,
     /// Oldest first.
     pub(super) updates: Vec<Update>,
     /// How many there were.
@@ -90,6 +94,7 @@ impl Told {
         Self {
             id: window.id.clone(),
             scope: window.scope.clone(),
+            announce_at: window.announce_at.unwrap_or(record.issued_at),
             starts_at: window.starts_at,
             ends_at: window.ends_at,
             expires_at: window.expires_at,
@@ -98,6 +103,7 @@ impl Told {
             rollback: record.rollback.clone(),
             state: WindowState::Upcoming,
             since: record.issued_at,
+            reopened_at: None,
             updates: Vec::new(),
             count: 0,
         }
@@ -112,9 +118,23 @@ impl Told {
 
     /// Takes over what can change of a window without a word in the log.
     pub(super) fn refresh(&mut self, record: &WindowRecord) {
-        let (state, since, count) = (self.state, self.since, self.count);
+        let (state, since, reopened_at, count) = (self.state, self.since, self.reopened_at, self.count);
         let updates = std::mem::take(&mut self.updates);
-        *self = Self { state, since, updates, count, ..Self::of(record) };
+        *self = Self { state, since, reopened_at, updates, count, ..Self::of(record) };
+    }
+
+    /// Whether people are told of it at `now`: not before it is announced, and never of what was cancelled before that.
+    pub(super) fn is_announced(&self, now: Timestamp) -> bool {
+        match self.state {
+            WindowState::Upcoming => now >= self.announce_at,
+            WindowState::Cancelled => self.since >= self.announce_at,
+            WindowState::Active | WindowState::Reopening | WindowState::Ended => true,
+        }
+    }
+
+    /// When people are told of it, if that is still to come.
+    pub(super) fn told_at(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.state == WindowState::Upcoming && now < self.announce_at).then_some(self.announce_at)
     }
 
     /// Whether nothing more will be heard of it.
@@ -132,6 +152,9 @@ impl Told {
         }
         if let Ok(Moved { ends_at }) = Moved::deserialize(&event.evidence) {
             update.until = Some(ends_at.to);
+        }
+        if state == Some(WindowState::Reopening) {
+            self.reopened_at = Some(event.at);
         }
         if let Some(state) = state {
             if state != self.state {

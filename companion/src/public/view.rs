@@ -41,7 +41,7 @@ pub enum PublicState {
     Ended,
     /// A window is to come.
     Announced,
-    /// Writes are open again, and what was held back is made up for.
+    /// Writes are open again, and watched.
     Reopening,
     /// Some writes are paused, or all.
     ReadOnly,
@@ -78,7 +78,7 @@ pub enum WindowState {
     Upcoming,
     /// Writes are paused.
     Active,
-    /// Writes are open again, and what was held back is made up for.
+    /// Writes are open again, and watched.
     Reopening,
     /// It is over.
     Ended,
@@ -125,7 +125,7 @@ pub struct PublicWindow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ends_at: Option<Timestamp>,
-    /// When it ended, or was cancelled.
+    /// When writes were opened again, or when it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
@@ -159,8 +159,8 @@ pub struct Update {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What: `announced`, `started`, `quiesced`, `extended`, `thawed`, `aborted`, `cancelled`, or `update` for an
-    /// operator's own words.
+    /// What: `announced`, `started`, `quiesced`, `extended`, `thawed`, `aborted`, `closed`, `cancelled`, or `update` for
+    /// an operator's own words.
     pub kind: &'static str,
     /// The same in words.
     pub text: String,
@@ -215,8 +215,14 @@ impl PublicView {
         let mut changes: Vec<Timestamp> = Vec::new();
         let (mut windows, mut history) = (Vec::new(), Vec::new());
         for one in told {
+            if !one.is_announced(now) {
+                changes.extend(one.told_at(now));
+                continue;
+            }
             let window = window(one, naming, now);
-            let told_until = window.ended_at.map(|at| at.plus_ms(ended_for_ms));
+            let over = matches!(window.state, WindowState::Ended | WindowState::Cancelled);
+            let over_at = window.ended_at.filter(|_| over).map(|at| at.max(one.since));
+            let told_until = over_at.map(|at| at.plus_ms(ended_for_ms));
             changes.extend(
                 [Some(one.starts_at), one.ends_at, Some(one.expires_at), told_until].into_iter().flatten(),
             );
@@ -272,8 +278,9 @@ fn window(told: &Told, naming: &Naming, now: Timestamp) -> PublicWindow {
             (WindowState::Ended, Some(told.expires_at))
         }
         WindowState::Upcoming if now >= told.starts_at => (WindowState::Active, None),
-        state @ (WindowState::Ended | WindowState::Cancelled) => (state, Some(told.since)),
-        state => (state, None),
+        WindowState::Ended => (WindowState::Ended, told.reopened_at.or(Some(told.since))),
+        WindowState::Cancelled => (WindowState::Cancelled, Some(told.since)),
+        state => (state, told.reopened_at),
     };
     let scope = naming.scope(&told.scope);
     let (works, paused) = words(state, &scope);

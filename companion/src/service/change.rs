@@ -236,7 +236,8 @@ impl Service {
             publish_at,
             ..Change::default()
         };
-        let change = self.composer.complete(change, &open.history);
+        let known = open.history.announced.is_some() || open.history.started.is_some();
+        let change = self.composer.complete(change, known);
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
@@ -331,6 +332,7 @@ impl Service {
             id: ulid::Ulid::generate().to_string().to_lowercase().into(),
             scope: new.scope,
             starts_at,
+            announce_at: announce_at(starts_at, defaults.announce_before, now),
             started: false,
             ends_at: Some(ends_at),
             expires_at: ends_at.plus_ms(defaults.grace.ms()),
@@ -391,6 +393,12 @@ pub(super) fn event(
     evidence: serde_json::Value,
 ) -> Event {
     Event { seq: 0, at, who: who.to_owned(), kind, window: Some(open.id().clone()), evidence }
+}
+
+/// When people are told of a window, if that is later than now.
+fn announce_at(starts_at: Timestamp, lead: Period, now: Timestamp) -> Option<Timestamp> {
+    let at = Timestamp::from_unix_ms(starts_at.unix_ms().saturating_sub(lead.ms()));
+    (at > now).then_some(at)
 }
 
 fn no_overlap<'a>(

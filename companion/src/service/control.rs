@@ -97,7 +97,7 @@ impl Service {
             if open.history.started.is_some() {
                 window.expires_at
             } else if open.history.announced.is_none() {
-                self.announced_at(open)
+                window.announce_at.unwrap_or(window.starts_at)
             } else {
                 window.starts_at
             }
@@ -136,7 +136,7 @@ impl Service {
                 // What begins is announced by that.
                 return Some(Due::Start);
             }
-            let announce = open.history.announced.is_none() && now >= self.announced_at(open);
+            let announce = open.history.announced.is_none() && window.announce_at.is_none_or(|at| now >= at);
             return announce.then_some(Due::Announce);
         }
         if open.history.quiesced.is_some() {
@@ -144,12 +144,6 @@ impl Service {
         }
         let barrier = self.barrier(open, self.published().epoch);
         (barrier.verdict == Verdict::Proven).then_some(Due::Prove(barrier))
-    }
-
-    /// When people are told of a window that begins later; what is issued after that is told at once.
-    fn announced_at(&self, open: &OpenWindow) -> Timestamp {
-        let lead_ms = self.config.windows.announce_before.ms();
-        Timestamp::from_unix_ms(open.record.window.starts_at.unix_ms().saturating_sub(lead_ms))
     }
 
     /// Whoever takes over counts as running what another companion may have been sending.

@@ -136,7 +136,7 @@ impl Service {
     pub async fn preview(&self, caller: Caller, asked: PreviewRequest) -> Result<PreviewView, ServiceError> {
         let now = clock::now();
         let record = match (asked.window, asked.new) {
-            (Some(id), None) => self.record_of(id).await?,
+            (Some(id), None) => self.stored_record(id).await?,
             (None, new) => self.check(&Desk::default(), &caller, new.unwrap_or_default(), now)?.record,
             (Some(_), Some(_)) => {
                 return Err(ServiceError::invalid("new", "stands beside `window`; give one of them"));
@@ -145,7 +145,7 @@ impl Service {
         Ok(PreviewView { steps: Step::ALL.map(|step| self.preview_step(step, &record, now)).into() })
     }
 
-    async fn record_of(&self, id: WindowId) -> Result<WindowRecord, ServiceError> {
+    async fn stored_record(&self, id: WindowId) -> Result<WindowRecord, ServiceError> {
         let stored = self.store.window(id.clone()).await?;
         stored.map(|stored| stored.record).ok_or(ServiceError::UnknownWindow(id))
     }

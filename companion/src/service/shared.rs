@@ -21,7 +21,7 @@ impl Service {
     }
 
     /// Returns when that is another than before; never, where nobody else could.
-    pub(super) async fn controls_changed(&self) {
+    pub(crate) async fn controls_changed(&self) {
         let Some(others) = &self.others else { return std::future::pending().await };
         let mut controls = others.controls.clone();
         let before = *controls.borrow_and_update();

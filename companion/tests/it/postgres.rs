@@ -30,8 +30,7 @@ const KEEPER: &str = r#"
     dir=$1; shift
     "$@" & server=$!
     read -r word
-    test "$word" = crash && how=QUIT || how=INT
-    kill -$how $server; wait $server
+    kill -${word:-INT} $server; wait $server
     test -n "$word" || rm -rf "$dir"
 "#;
 
@@ -39,6 +38,7 @@ const KEEPER: &str = r#"
 pub struct Postgres {
     programs: PathBuf,
     dir: PathBuf,
+    port: u16,
     settings: Vec<String>,
     keeper: Option<Child>,
 }
@@ -70,8 +70,11 @@ impl Postgres {
         if is_root() {
             chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
         }
+        // Its socket is named after it.
+        let port =
+            settings.iter().find_map(|(name, value)| (*name == "port").then(|| value.parse().unwrap()));
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut server = Self { programs, dir, settings, keeper: None };
+        let mut server = Self { programs, dir, port: port.unwrap_or(5432), settings, keeper: None };
         let made = server
             .command(server.programs.join("initdb"))
             .args(["--username", "quiesce", "--auth", "scram-sha-256", "--pwfile", "password"])
@@ -111,19 +114,10 @@ impl Postgres {
         tokio::time::timeout(START_LIMIT, answers).await.expect("PostgreSQL does not answer");
     }
 
-    /// Stops it, cutting off whoever is connected, and keeps its files.
-    pub fn stop(&mut self) {
-        self.end("keep");
-    }
-
-    /// Ends it at once, in the midst of whatever it does, and keeps its files.
-    pub fn crash(&mut self) {
-        self.end("crash");
-    }
-
-    fn end(&mut self, how: &str) {
+    /// Ends it by a signal, and keeps its files: `INT` cuts off whoever is connected, `QUIT` all that it does itself.
+    pub fn end(&mut self, signal: &str) {
         let mut keeper = self.keeper.take().expect("it runs");
-        writeln!(keeper.stdin.take().unwrap(), "{how}").unwrap();
+        writeln!(keeper.stdin.take().unwrap(), "{signal}").unwrap();
         keeper.wait().unwrap();
     }
 
@@ -136,12 +130,13 @@ impl Postgres {
         sqlx::query(create).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let host = self.dir.to_str().unwrap().replace('/', "%2F");
-        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}/{name}"), name }
+        Database { url: format!("postgres://quiesce:{PASSWORD}@{host}:{}/{name}", self.port) }
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.dir)
+            .port(self.port)
             .username("quiesce")
             .password(PASSWORD)
             .database(database)
@@ -196,8 +191,6 @@ fn libraries(programs: &Path) -> Option<PathBuf> {
 pub struct Database {
     /// With the password.
     pub url: String,
-    /// On its server.
-    pub name: String,
 }
 
 impl Database {

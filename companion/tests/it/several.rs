@@ -186,7 +186,7 @@ async fn when_the_database_is_restarted_nothing_is_lost_and_companions_go_on() {
     enforcer.report().await;
     other.watch(&window, |window| window.phase == Phase::Draining).await;
 
-    server.stop();
+    server.end("INT");
     assert_eq!(one.send(Method::GET, "/readyz", None).await.status(), 503);
     let thaw = one.send(Method::POST, &format!("/v1/windows/{}/thaw", window.id), None).await;
     assert_eq!(thaw.status(), 503, "nothing is called done that is not on disk");

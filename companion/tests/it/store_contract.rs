@@ -78,6 +78,7 @@ pub fn record(id: &str, issued_at: u64) -> WindowRecord {
             id: id.into(),
             scope: Scope::default(),
             starts_at: at(issued_at),
+            announce_at: None,
             started: true,
             ends_at: Some(at(issued_at + 1_000)),
             expires_at: at(issued_at + 2_000),
@@ -88,6 +89,8 @@ pub fn record(id: &str, issued_at: u64) -> WindowRecord {
         },
         issued_at: at(issued_at),
         issued_by: "ann".to_owned(),
+        rollback: None,
+        notice: None,
         expect: Some(3),
     }
 }

@@ -49,6 +49,7 @@ pub fn window(id: &str, start: Timestamp) -> Window {
         id: WindowId::from(id),
         scope: Scope::default(),
         starts_at: start,
+        announce_at: None,
         started: true,
         ends_at: Some(start.plus_ms(10 * MINUTE_MS)),
         expires_at: start.plus_ms(60 * MINUTE_MS),

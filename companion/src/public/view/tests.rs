@@ -18,10 +18,20 @@ fn at(minutes: i64) -> Timestamp {
 
 /// A window from noon to one o'clock, whose lease runs out at two.
 fn told(id: &str, hosts: &[&str], events: &[(i64, EventKind, serde_json::Value)]) -> Told {
+    announced(id, hosts, None, events)
+}
+
+fn announced(
+    id: &str,
+    hosts: &[&str],
+    announce_at: Option<Timestamp>,
+    events: &[(i64, EventKind, serde_json::Value)],
+) -> Told {
     let window = Window {
         id: id.into(),
         scope: Scope { hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), ..Scope::default() },
         starts_at: NOON,
+        announce_at,
         started: false,
         ends_at: Some(at(60)),
         expires_at: NOON.plus_ms(2 * HOUR_MS),
@@ -63,7 +73,8 @@ fn a_window_goes_from_announced_to_history() {
         (0, EventKind::Started, json!({ "roster": [{ "id": "envoy-1", "instance": "i", "cut": 0 }] }));
     let quiesced = (1, EventKind::Quiesced, json!({ "elapsed_ms": 5, "barrier": {} }));
     let thawed = (50, EventKind::Thawed, json!({}));
-    let steps = [scheduled(), started, quiesced, thawed];
+    let closed = (55, EventKind::ClosureAnnounced, json!({}));
+    let steps = [scheduled(), started, quiesced, thawed, closed];
     let seen = |events: usize, minutes: i64| {
         let view = view(&[told("w1", &[], &steps[..events])], minutes);
         (view.state, view.windows.first().map(|window| window.state), view.history.len(), view.changes_at)
@@ -73,9 +84,27 @@ fn a_window_goes_from_announced_to_history() {
     assert_eq!(seen(1, 0), (P::ReadOnly, Some(W::Active), 0, Some(at(60))), "by the clock alone");
     assert_eq!(seen(2, 1).1, Some(W::Active));
     assert_eq!(seen(3, 2).1, Some(W::Active));
-    assert_eq!(seen(4, 51), (P::Ended, Some(W::Ended), 0, Some(at(60))));
-    assert_eq!(seen(4, 79).0, P::Ended);
-    assert_eq!(seen(4, 80), (P::Operational, None, 1, Some(at(120))), "half an hour after its end");
+    assert_eq!(seen(4, 51), (P::Reopening, Some(W::Reopening), 0, Some(at(60))));
+    assert_eq!(seen(5, 56), (P::Ended, Some(W::Ended), 0, Some(at(60))));
+    assert_eq!(seen(5, 84).0, P::Ended);
+    assert_eq!(seen(5, 85), (P::Operational, None, 1, Some(at(120))), "half an hour after its end");
+    let over = view(&[told("w1", &[], &steps)], 56).windows.remove(0);
+    assert_eq!(over.ended_at, Some(at(50)), "it lasted until writes were open again");
+}
+
+#[test]
+fn nothing_is_told_of_a_window_before_it_is_announced() {
+    let of = |events: &[(i64, EventKind, serde_json::Value)]| announced("w1", &[], Some(at(-30)), events);
+    let early = view(&[of(&[scheduled()])], -31);
+    assert_eq!(
+        (early.state, early.windows.len(), early.changes_at),
+        (PublicState::Operational, 0, Some(at(-30)))
+    );
+    assert_eq!(view(&[of(&[scheduled()])], -30).state, PublicState::Announced);
+    for (minutes, windows) in [(-40, 0), (-20, 1)] {
+        let cancelled = of(&[scheduled(), (minutes, EventKind::Cancelled, json!({}))]);
+        assert_eq!(view(&[cancelled], -10).windows.len(), windows, "cancelled at {minutes}");
+    }
 }
 
 #[test]
@@ -92,7 +121,15 @@ fn a_window_that_takes_longer_says_so_until_its_lease_is_over() {
 #[test]
 fn what_was_cancelled_or_called_off_is_told() {
     let cancelled = told("w1", &[], &[scheduled(), (-10, EventKind::Cancelled, json!({}))]);
-    let aborted = told("w2", &[], &[(0, EventKind::Started, json!({})), (1, EventKind::Aborted, json!({}))]);
+    let aborted = told(
+        "w2",
+        &[],
+        &[
+            (0, EventKind::Started, json!({})),
+            (1, EventKind::Aborted, json!({})),
+            (2, EventKind::ClosureAnnounced, json!({})),
+        ],
+    );
     let view = view(&[cancelled, aborted], 5);
     let states: Vec<_> = view.windows.iter().map(|window| (window.id.as_str(), window.state)).collect();
     assert_eq!(states, [("w1", WindowState::Cancelled), ("w2", WindowState::Ended)]);
@@ -152,8 +189,9 @@ fn nobody_is_named_and_nothing_is_counted() {
 
 #[test]
 fn history_and_updates_are_bounded() {
-    let many: Vec<_> =
-        (0..30).map(|n| told(&format!("w{n}"), &[], &[(1, EventKind::Thawed, json!({}))])).collect();
+    let many: Vec<_> = (0..30)
+        .map(|n| told(&format!("w{n}"), &[], &[(1, EventKind::ClosureAnnounced, json!({}))]))
+        .collect();
     assert_eq!(view(&many, 600).history.len(), 20);
     let posted: Vec<_> =
         (0..80).map(|n| (n, EventKind::UpdatePosted, json!({ "text": format!("update {n}") }))).collect();

@@ -20,8 +20,9 @@ pub fn secret(dir: &Path, name: &str, value: &str) -> String {
     format!("{{ file: {} }}", file.display())
 }
 
-/// Deliveries that are tried again soon, and no later than in 40 ms.
-pub const QUICK: &str = "deliveries: { timeout: 1s, backoff: { first: 5ms, cap: 40ms } }\n";
+/// Deliveries that are tried again soon, and no later than in 40 ms; windows that soak for no time.
+pub const QUICK: &str =
+    "deliveries: { timeout: 1s, backoff: { first: 5ms, cap: 40ms } }\nbackfill: { soak: 1ms }\n";
 
 /// A Statuspage of that name.
 pub fn statuspage(dir: &Path, elsewhere: &Elsewhere) -> String {

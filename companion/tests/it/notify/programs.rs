@@ -55,11 +55,14 @@ async fn webhooks_are_signed_and_keep_their_id_however_often_they_are_sent() {
         assert_eq!(arrival.header("content-type"), "application/json");
     }
     companion.thaw(&window).await;
-    eventually("the thaw is told", async || {
+    eventually("the end is told", async || {
         let last = elsewhere.at("POST /hook").pop().unwrap();
-        (verified(&last)["type"] == "window.aborted").then_some(())
+        (verified(&last)["type"] == "window.closed").then_some(())
     })
     .await;
+    let types: Vec<_> =
+        elsewhere.at("POST /hook")[3..].iter().map(|one| one.json()["type"].clone()).collect();
+    assert_eq!(types, ["window.frozen", "window.aborted", "window.closed"]);
     let frozen = companion.until_delivery("the freeze", |one| one.step.as_str() == "frozen").await;
     assert_eq!((frozen.attempts, frozen.state.as_str()), (4, "delivered"));
     companion.stop().await;

@@ -32,13 +32,13 @@ async fn a_notifier_that_hangs_delays_no_freeze_and_no_other() {
         companion.thaw(&window).await;
         windows.push(window.id);
     }
-    eventually("the other is told of all", async || (elsewhere.at("POST /other").len() >= 6).then_some(()))
+    eventually("the other is told of all", async || (elsewhere.at("POST /other").len() >= 9).then_some(()))
         .await;
     let of_other = elsewhere.at("POST /other");
     for id in &windows {
         let of_window = of_other.iter().filter(|one| one.json()["data"]["window"]["id"] == json!(id));
-        let types: Vec<_> = of_window.map(|one| one.json()["type"].clone()).take(2).collect();
-        assert_eq!(types, ["window.frozen", "window.aborted"]);
+        let types: Vec<_> = of_window.map(|one| one.json()["type"].clone()).collect();
+        assert_eq!(types, ["window.frozen", "window.aborted", "window.closed"]);
     }
     assert_eq!(elsewhere.at("POST /hook").len(), 1, "it still hangs");
     // Nor does it keep the companion from going down.

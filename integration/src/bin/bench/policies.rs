@@ -140,6 +140,7 @@ fn window(since: Timestamp) -> Window {
         id: WindowId::from("bench"),
         scope: Default::default(),
         starts_at: since,
+        announce_at: None,
         started: true,
         ends_at: Some(since.plus_ms(FROZEN_FOR_MS)),
         expires_at: since.plus_ms(7_200_000),
