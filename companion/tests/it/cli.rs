@@ -92,6 +92,7 @@ Options:
                                   key given twice, either will do
       --status <STATUS>           The HTTP status of refusals: 423 or 503
       --drain-timeout <DURATION>  Writes still in flight this long after the start are cut
+      --rollback <TEXT>           What happens if the work fails, in words for the public
       --expect <N>                Do not call it quiesced with fewer live enforcers
       --wait                      Return when the freeze is in force everywhere and no admitted
                                   write is running any more

@@ -45,9 +45,16 @@ async fn every_route_is_documented_and_guarded() {
         .collect();
     insta::assert_snapshot!(listed.join("\n"), @r#"
 DELETE /v1/fleet/{id} operator
+GET /banner.js anybody
 GET /healthz anybody
 GET /metrics viewer
 GET /readyz anybody
+GET /status anybody
+GET /status.atom anybody
+GET /status.css anybody
+GET /status.ics anybody
+GET /status.js anybody
+GET /status.json anybody
 GET /v1/backfill viewer
 GET /v1/deliveries viewer
 GET /v1/deliveries/{id} viewer
@@ -83,6 +90,7 @@ POST /v1/windows/{id}/abort operator
 POST /v1/windows/{id}/cancel operator
 POST /v1/windows/{id}/extend operator
 POST /v1/windows/{id}/thaw operator
+POST /v1/windows/{id}/updates operator
 "#);
 
     for ((method, path), needed) in &operations {
