@@ -1,4 +1,4 @@
-//! What people see, in a real browser: the status page, and the banner in somebody's page behind a real Envoy.
+//! What people see, in a real browser: the status page, the banner in somebody's page behind a real Envoy, the console.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,5 +8,6 @@
 
 mod banner;
 mod chromium;
+mod console;
 mod site;
 mod status;

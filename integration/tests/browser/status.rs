@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::chromium::{Browser, Screen};
 
 const SETTINGS: &str = "surfaces: [{ name: shop, hosts: [shop.example.com] }]\n\
-                        public: { title: Example Shop status, titles: { shop: The shop }, ended_for: 2s }";
+                        public: { title: Example Shop status, titles: { shop: The shop }, ended_for: 4s }\n\
+                        windows: { announce_before: 3650d }\nbackfill: { soak: 4s }";
 const ROLLBACK: &str = "The old index stays in place until the new one is verified.";
 
 pub fn now_plus_ms(ms: u64) -> String {
@@ -96,6 +97,8 @@ async fn the_page_tells_each_state_to_everybody() {
 
     companion.run(&["cancel", &planned]).await.unwrap();
     companion.run(&["thaw", &id]).await.unwrap();
+    assert_eventually!(browser.goto_and_read(&url).await == "Writes are open again", "reopened");
+    look_all_over(&browser, &url, "reopening").await;
     assert_eventually!(browser.goto_and_read(&url).await == "Maintenance is over", "over");
     look_all_over(&browser, &url, "ended").await;
     assert_eventually!(browser.goto_and_read(&url).await == "Everything works", "history");

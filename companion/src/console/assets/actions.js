@@ -75,16 +75,23 @@ export function freeze() {
 
 const thaw = (window) =>
   ask({
-    title: window.quiesced ? "Thaw" : "Abort",
+    title: "Thaw",
+    text: [name(window), "Writes are opened again at once, everywhere in its scope."],
+    button: "Open writes again",
+    carryOut: () => call("POST", `/v1/windows/${encodeURIComponent(window.id)}/thaw`),
+  });
+
+const abort = (window) =>
+  ask({
+    title: "Abort",
     text: [
       name(window),
-      window.quiesced
-        ? "Writes are opened again at once, everywhere in its scope."
-        : "The barrier has not held yet. Writes are opened again at once, and the window counts as aborted.",
+      window.quiesced ? "The work is given up." : "The barrier has not held yet.",
+      "Writes are opened again at once, and people are told that the work was called off.",
     ],
-    button: window.quiesced ? "Open writes again" : "Abort the window",
+    button: "Abort the window",
     danger: true,
-    carryOut: () => call("POST", `/v1/windows/${encodeURIComponent(window.id)}/thaw`),
+    carryOut: () => call("POST", `/v1/windows/${encodeURIComponent(window.id)}/abort`),
   });
 
 const extend = (window) =>
@@ -111,8 +118,8 @@ export function buttonsFor(window, operator) {
   const button = (verb, label, action, style) =>
     h("button", { type: "button", id: `${verb}-${window.id}`, class: style, onclick: () => action(window) }, label);
   if (FROZEN.includes(window.phase)) {
-    const end = window.quiesced ? button("thaw", "Thaw…", thaw, "primary") : button("abort", "Abort…", thaw, "danger");
-    return [button("extend", "Extend…", extend), end];
+    const over = window.quiesced ? [button("thaw", "Thaw…", thaw, "primary")] : [];
+    return [button("extend", "Extend…", extend), ...over, button("abort", "Abort…", abort, "danger")];
   }
   if (window.phase === "scheduled") return [button("extend", "Extend…", extend), button("cancel", "Cancel…", cancel, "danger")];
   return [];

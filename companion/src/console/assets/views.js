@@ -4,6 +4,7 @@ import { chart } from "/console/chart.js";
 import { byId, count, duration, h, moment, number, show } from "/console/dom.js";
 
 export const FROZEN = ["freezing", "draining", "quiesced"];
+const ENDING = ["soaking", "backfilling"];
 
 /** What each phase means, for whoever does not know the words. */
 const MEANING = {
@@ -40,6 +41,7 @@ export function showState({ status, fleet }) {
       h("li", { class: behind > 0 ? "warn" : null }, h("strong", null, `${number(status.fleet.up_to_date)} of ${number(status.fleet.live)}`), ` on epoch ${fleet.epoch}`),
       status.intents && h("li", null, h("strong", null, number(status.intents.held)), " writes held"),
       status.intents?.failed > 0 && h("li", { class: "bad" }, h("strong", null, number(status.intents.failed)), " failed"),
+      status.deliveries?.failed > 0 && h("li", { class: "bad" }, h("strong", null, number(status.deliveries.failed)), " could not be told"),
       status.backfill && h("li", null, "backfill ", h("strong", null, status.backfill.phase)),
       status.mode === "observe" && h("li", { class: "warn" }, "observe mode: nothing is refused"),
     ),
@@ -75,6 +77,7 @@ function card(window, now, buttons) {
       term("Issued by", window.issued_by),
       window.quiesced && term("Proven", moment(window.quiesced.at), ` after ${number(window.quiesced.elapsed_ms)} ms`),
     ),
+    ENDING.includes(window.phase) && h("p", { class: "help" }, MEANING[window.phase]),
     FROZEN.includes(window.phase) && window.barrier && convergence(window.barrier),
     h("div", { class: "actions" }, buttons(window)),
   );
@@ -122,7 +125,9 @@ export function showFleet({ status, fleet }) {
 
 const WORDS = {
   scheduled: "planned", started: "frozen", quiesced: "proven: no write in flight", thawed: "writes reopened",
-  aborted: "aborted: writes reopened before the proof", lapsed: "lease ran out: writes reopened",
+  aborted: "called off: writes reopened", lapsed: "lease ran out: writes reopened", announced: "announced",
+  soaked: "watched long enough", "closure-announced": "its end is announced", closed: "over: nothing is held any more",
+  "update-posted": "told people", "delivery-failed": "could not tell somebody", "cache-purged": "cache purged",
 };
 
 export function showTimeline(events) {
