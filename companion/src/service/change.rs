@@ -1,9 +1,6 @@
 //! Changes to windows: checked, committed, published.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use quiesce_policy::{
     Policy,
@@ -24,6 +21,7 @@ use crate::{
     event::{Event, EventKind},
     limits,
     passes::PassError,
+    plans::{PlanId, PlanRecord},
     store::{Change, Openness},
     view::{Extension, NewPass, NewUpdate, NewWindow, PassView, WindowView},
     windows::{EndedEvidence, Notice, OpenWindow, RosterEntry, StartedEvidence, WindowRecord},
@@ -216,9 +214,21 @@ impl Service {
     pub(super) async fn carry_out(
         &self,
         guard: DeskGuard<'_>,
+        open: OpenWindow,
+        event: Event,
+        effect: Effect,
+    ) -> Result<(), ServiceError> {
+        self.carry_out_with(guard, open, event, effect, BTreeMap::new()).await
+    }
+
+    /// The same, with what becomes of plans by it.
+    pub(super) async fn carry_out_with(
+        &self,
+        guard: DeskGuard<'_>,
         mut open: OpenWindow,
         event: Event,
         effect: Effect,
+        plans: BTreeMap<PlanId, Option<PlanRecord>>,
     ) -> Result<(), ServiceError> {
         let mut after = open.history.clone();
         after.apply(&event);
@@ -232,6 +242,7 @@ impl Service {
         let publish_at = (effect == Effect::Published).then_some(event.at);
         let change = Change {
             windows: [(open.id().clone(), (open.record.clone(), openness))].into(),
+            plans: plans.clone(),
             events: vec![event],
             publish_at,
             ..Change::default()
@@ -241,11 +252,7 @@ impl Service {
         let DeskGuard { mut desk, turn } = guard;
         let committed = match self.store.commit(turn, change).await {
             Ok(committed) => committed,
-            Err(error) => {
-                self.desk_is_stale.store(true, Ordering::Release);
-                self.stir();
-                return Err(error.into());
-            }
+            Err(error) => return Err(self.doubt_desk(error)),
         };
         for event in &committed.events {
             tracing::info!(
@@ -255,6 +262,7 @@ impl Service {
             open.history.apply(event);
         }
         desk.put(open);
+        desk.put_plans(plans);
         desk.revision = committed.revision;
         self.publish(&desk, committed.version)
     }
@@ -424,7 +432,7 @@ fn no_overlap<'a>(
 
 /// Runs a change to its end even if whoever asked for it hangs up: what is on disk and what is
 /// published must not part.
-async fn detached<T: Send + 'static>(
+pub(super) async fn detached<T: Send + 'static>(
     change: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
     tokio::spawn(change).await?

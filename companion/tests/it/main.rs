@@ -30,6 +30,7 @@ mod learning;
 mod ledger;
 mod lifecycle;
 mod notify;
+mod plans;
 mod postgres;
 mod roles;
 mod several;
