@@ -124,10 +124,10 @@ impl PlanRecord {
     pub fn view(&self) -> PlanView {
         let NewPlan { rule, starts_at, zone, window } = self.plan.clone();
         let upcoming = |recurrence: Recurrence| -> Vec<String> {
-            let from = self.next.map(|at| Timestamp::from_unix_ms(at.unix_ms().saturating_sub(1)));
-            let left = from.into_iter().flat_map(|from| recurrence.after(from).collect::<Vec<_>>());
-            let wanted = left.filter(|at| !self.skipped.contains(at)).take(SHOWN);
-            wanted.map(|at| recurrence.show(at)).collect()
+            let Some(next) = self.next else { return Vec::new() };
+            let from = Timestamp::from_unix_ms(next.unix_ms().saturating_sub(1));
+            let left = recurrence.after(from).filter(|at| !self.skipped.contains(at));
+            left.take(SHOWN).map(|at| recurrence.show(at)).collect()
         };
         PlanView {
             id: self.id.clone(),

@@ -88,7 +88,7 @@ fn instant(at: jiff::Timestamp) -> quiesce_policy::time::Timestamp {
 #[tokio::test]
 async fn each_occurrence_is_issued_once_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
-    each_occurrence_is_issued_once(dir.path(), "log: { format: json }").await;
+    each_occurrence_is_issued_once(dir.path(), "{}").await;
 }
 
 #[tokio::test]
