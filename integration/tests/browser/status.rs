@@ -1,6 +1,6 @@
 //! The status page in each state: by day and by night, on a desk and on a telephone, by keyboard, without scripts.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quiesce_integration::{assert_eventually, companion::Companion};
 use quiesce_policy::time::Timestamp;
@@ -13,8 +13,9 @@ const SETTINGS: &str = "surfaces: [{ name: shop, hosts: [shop.example.com] }]\n\
                         windows: { announce_before: 3650d }\nbackfill: { soak: 4s }";
 const ROLLBACK: &str = "The old index stays in place until the new one is verified.";
 
+#[allow(clippy::disallowed_methods, reason = "the companion under test goes by the real clock")]
 pub fn now_plus_ms(ms: u64) -> String {
-    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp::from_unix_ms(u64::try_from(unix.as_millis()).unwrap() + ms).to_string()
 }
 
