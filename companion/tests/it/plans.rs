@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    command::Serve,
     companion::{Companion, eventually},
     postgres::Database,
 };
@@ -154,4 +155,32 @@ async fn bad_plans_are_refused_with_their_place() {
     }
     assert!(companion.events().await.iter().all(|event| event.kind == EventKind::Configured));
     companion.stop().await;
+}
+
+#[tokio::test]
+async fn windows_can_be_planned_to_recur() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), None).await;
+    let add = ["plan", "add", "--at", "2999-03-30T02:30", "--zone", "Europe/Berlin", "--for", "45m"];
+    let bad = serve.run(&[&add[..], &["--rule", "FREQ=HOURLY"]].concat()).await;
+    assert_eq!(bad.code, Some(3), "{bad:?}");
+    assert!(bad.stderr.contains("daily at the most") && bad.stderr.contains("RFC 5545"), "{bad:?}");
+    let added = serve.run(&[&add[..], &["--rule", "FREQ=DAILY", "--scope", "host=a.com"]].concat()).await;
+    assert!(added.stdout.contains("will freeze writes where host=a.com"), "{added:?}");
+    let times = ["2999-03-30T02:30:00+01:00", "2999-03-31T03:30:00+02:00", "2999-04-01T02:30:00+02:00"];
+    assert!(
+        times.iter().all(|time| added.stdout.contains(time)),
+        "across the change of the clock: {added:?}"
+    );
+    let id = added.stdout.split_whitespace().nth(1).unwrap();
+    let skipped = serve.run(&["plan", "skip", id, "--at", times[1]]).await;
+    assert!(
+        skipped.stdout.contains("2999-03-31T01:30:00.000Z") && !skipped.stdout.contains(times[1]),
+        "{skipped:?}"
+    );
+    assert!(serve.run(&["plan", "list"]).await.stdout.contains(times[0]));
+    let removed = serve.run(&["plan", "remove", id]).await;
+    assert!(removed.stdout.starts_with(&format!("removed plan {id}")), "{removed:?}");
+    assert_eq!(serve.run(&["plan", "show", id]).await.code, Some(4));
+    assert_eq!(serve.run(&["plan", "list"]).await.stdout, "nothing recurs\n");
 }
