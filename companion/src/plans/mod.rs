@@ -120,14 +120,18 @@ impl PlanRecord {
         Ok(())
     }
 
+    /// The next occurrences that are not decided, so many at the most.
+    pub fn upcoming(&self, most: usize) -> Vec<Timestamp> {
+        let (Some(next), Ok(recurrence)) = (self.next, self.recurrence()) else { return Vec::new() };
+        let from = Timestamp::from_unix_ms(next.unix_ms().saturating_sub(1));
+        recurrence.after(from).filter(|at| !self.skipped.contains(at)).take(most).collect()
+    }
+
     /// As people are shown it.
     pub fn view(&self) -> PlanView {
         let NewPlan { rule, starts_at, zone, window } = self.plan.clone();
         let upcoming = |recurrence: Recurrence| -> Vec<String> {
-            let Some(next) = self.next else { return Vec::new() };
-            let from = Timestamp::from_unix_ms(next.unix_ms().saturating_sub(1));
-            let left = recurrence.after(from).filter(|at| !self.skipped.contains(at));
-            left.take(SHOWN).map(|at| recurrence.show(at)).collect()
+            self.upcoming(SHOWN).into_iter().map(|at| recurrence.show(at)).collect()
         };
         PlanView {
             id: self.id.clone(),

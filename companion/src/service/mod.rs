@@ -6,6 +6,7 @@ mod change;
 mod control;
 mod deliveries;
 mod desk;
+mod draft;
 mod intents;
 mod plans;
 mod query;

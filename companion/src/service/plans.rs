@@ -20,12 +20,24 @@ use crate::{
     },
     store::Change,
     view::NewWindow,
+    windows::WindowRecord,
 };
 
 /// Windows are issued this long before people are told of them, so that they are everywhere by then; milliseconds.
 const LEAD_MS: u64 = 24 * 60 * 60 * 1000;
 /// Occurrences that are looked at to see whether a plan gets in its own way.
 const LOOKED_AT: usize = 500;
+/// Of one plan so many occurrences are told of ahead: half a year of Sundays.
+const PLANNED_PER_PLAN: usize = 26;
+/// And of all plans together so many.
+const PLANNED: usize = 200;
+
+impl PlanRecord {
+    /// In whose name its windows are issued.
+    fn planner(&self) -> Caller {
+        Caller { name: self.issued_by.clone(), role: Role::Operator }
+    }
+}
 
 impl From<RuleError> for ServiceError {
     fn from(error: RuleError) -> Self {
@@ -172,6 +184,25 @@ impl Service {
         self.published().plans.values().map(PlanRecord::view).collect()
     }
 
+    /// The windows that plans will issue, the next ones first: named after plan and start, until they are issued.
+    pub fn planned(&self, now: Timestamp) -> Vec<WindowRecord> {
+        let published = self.published();
+        let of_plan = |plan: &PlanRecord| -> Vec<WindowRecord> {
+            let drafts = plan.upcoming(PLANNED_PER_PLAN).into_iter().filter_map(|starts_at| {
+                let new = NewWindow { starts_at: Some(starts_at), ..plan.plan.window.clone() };
+                let mut record = self.draft(&plan.planner(), new, now).ok()?.record;
+                record.window.id = format!("{}-{}", plan.id, starts_at.unix_ms() / 1000).into();
+                record.issued_at = plan.issued_at;
+                Some(record)
+            });
+            drafts.collect()
+        };
+        let mut planned: Vec<_> = published.plans.values().flat_map(of_plan).collect();
+        planned.sort_by_key(|record| record.window.starts_at);
+        planned.truncate(PLANNED);
+        planned
+    }
+
     /// One plan.
     pub fn plan(&self, id: &PlanId) -> Result<PlanView, ServiceError> {
         let published = self.published();
@@ -222,7 +253,7 @@ impl Service {
             // The log has it since an operator said so.
             return self.commit_plan(desk, id, Some(record), Vec::new()).await;
         }
-        let planner = Caller { name: record.issued_by.clone(), role: Role::Operator };
+        let planner = record.planner();
         let new = NewWindow { starts_at: Some(starts_at), ..record.plan.window.clone() };
         match self.check(&desk, &planner, new, now) {
             Ok(open) => {

@@ -23,6 +23,7 @@ mod endings;
 mod enforcer;
 mod failing_store;
 mod faults;
+mod feeds;
 mod fleet;
 mod intents;
 mod lean;
