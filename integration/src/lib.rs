@@ -20,4 +20,5 @@ pub mod samples;
 pub mod skip;
 pub mod snapshots;
 pub mod stack;
+pub mod starts;
 pub mod wait;

@@ -19,14 +19,9 @@ pub async fn measure(report: &mut Report, count: usize) -> Result<()> {
     let mut took_ms = Vec::new();
     for _ in 0..count {
         let began = Instant::now();
-        let id = freeze(&stack.companion).await?;
+        let id = freeze(&stack.companion, &[]).await?;
         took_ms.push(began.elapsed().as_secs_f64() * 1e3);
-        let thawed = stack
-            .companion
-            .api("POST", &format!("/v1/windows/{id}/thaw"))
-            .send(stack.companion.addr())
-            .await?;
-        ensure!(thawed.status == 200, "thaw: {}", thawed.text());
+        thaw(&stack.companion, &id).await?;
     }
     report.target(
         "freeze, from the request to in force on every worker: p99",
@@ -38,9 +33,9 @@ pub async fn measure(report: &mut Report, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Returns the window's id once the barrier holds.
-async fn freeze(companion: &Companion) -> Result<String> {
-    let asked = json!({ "duration_ms": 600_000, "reason": "a benchmark" });
+/// Freezes these hosts, or everything; returns the window's id once the barrier holds.
+pub async fn freeze(companion: &Companion, hosts: &[&str]) -> Result<String> {
+    let asked = json!({ "duration_ms": 600_000, "reason": "a benchmark", "scope": { "hosts": hosts } });
     let request = companion.api("POST", "/v1/windows").header("content-type", "application/json");
     let window = request.body(asked.to_string()).send(companion.addr()).await?;
     ensure!(window.status == 201, "freeze: {} {}", window.status, window.text());
@@ -58,4 +53,11 @@ async fn freeze(companion: &Companion) -> Result<String> {
         after = format!("&after={revision}");
     }
     anyhow::bail!("a freeze with nothing in flight was not proven within {PROVEN_WITHIN:?}")
+}
+
+/// Opens writes again.
+pub async fn thaw(companion: &Companion, id: &str) -> Result<()> {
+    let thawed = companion.api("POST", &format!("/v1/windows/{id}/thaw")).send(companion.addr()).await?;
+    ensure!(thawed.status == 200, "thaw: {}", thawed.text());
+    Ok(())
 }

@@ -9,11 +9,14 @@ mod cpus;
 mod envoys;
 mod exact;
 mod explain;
+mod fleet;
 mod freezes;
 mod intents;
+mod people;
 mod policies;
 mod report;
 mod rounds;
+mod starts;
 
 use std::path::PathBuf;
 
@@ -56,6 +59,12 @@ enum Part {
     Explain,
     /// Freezes until they are proven.
     Freezes,
+    /// Ten thousand simulated enforcers, and a freeze.
+    Fleet,
+    /// Banner and status page.
+    People,
+    /// Planned windows, and when they begin.
+    Starts,
     /// Writes that are kept and replayed.
     Intents,
     /// Only how writes are taken in.
@@ -91,6 +100,18 @@ async fn main() -> Result<()> {
     if args.wants(Part::Freezes) {
         eprintln!("{} freezes …", args.freezes);
         freezes::measure(&mut report, args.freezes).await?;
+    }
+    if args.wants(Part::Fleet) {
+        eprintln!("a large fleet …");
+        fleet::measure(&mut report, args.quick).await?;
+    }
+    if args.wants(Part::People) {
+        eprintln!("telling people …");
+        people::measure(&mut report, args.quick).await?;
+    }
+    if args.wants(Part::Starts) {
+        eprintln!("windows that begin by themselves …");
+        starts::measure(&mut report, args.quick).await?;
     }
     if args.wants(Part::Intents) || args.wants(Part::Intake) {
         eprintln!("keeping writes{} …", if args.wants(Part::Intents) { " and replaying them" } else { "" });
