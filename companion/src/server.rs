@@ -141,7 +141,9 @@ impl Server {
                 tracing::debug!(%error, "answers may be late");
             }
         });
-        let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
+        // A router that is served as it is would be copied, table of routes and all, for every connection.
+        let server =
+            axum::serve(listener, router.into_make_service()).with_graceful_shutdown(graceful).into_future();
         let limit = async {
             // An error means that the service is gone, and with it everything to wait for.
             let _ = going_down.wait_for(|down| *down).await;
