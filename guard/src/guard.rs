@@ -29,7 +29,7 @@ pub(crate) type Clock = fn() -> Timestamp;
 
 /// The one place where the guard reads it.
 #[allow(clippy::disallowed_methods, reason = "a service goes by the clock of its machine")]
-fn wall_clock() -> Timestamp {
+pub(crate) fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -97,10 +97,10 @@ impl Guard {
         let client = sync::Client::new(&config)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let shared = Arc::new(Shared::new(config, wall_clock));
-        if let Some(snapshot) = shared.config.snapshot_file.as_deref().and_then(saved::load) {
-            if let Err(error) = shared.suppose(&snapshot) {
-                tracing::warn!("the snapshot that was saved cannot be used: {error}");
-            }
+        if let Some(snapshot) = shared.config.snapshot_file.as_deref().and_then(saved::load)
+            && let Err(error) = shared.suppose(&snapshot)
+        {
+            tracing::warn!("the snapshot that was saved cannot be used: {error}");
         }
         let task = runtime.spawn(sync::run(Arc::clone(&shared), client));
         Ok(Self { shared, _sync: Some(Arc::new(Syncing(task.abort_handle()))) })

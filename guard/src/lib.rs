@@ -25,6 +25,8 @@ pub mod retry;
 mod saved;
 mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     body::{RequestBody, ResponseBody},

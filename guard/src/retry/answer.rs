@@ -60,15 +60,16 @@ mod tests {
     use super::*;
 
     /// 1994-11-06T08:49:37Z.
-    const NOW: SystemTime = match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(784_111_777)) {
-        Some(now) => now,
-        None => SystemTime::UNIX_EPOCH,
-    };
+    const NOW_S: u64 = 784_111_777;
 
     fn advice(status: u16, headers: &[(&'static str, &'static str)]) -> Advice {
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Advice::of(StatusCode::from_u16(status).unwrap(), &headers, NOW)
+        Advice::of(
+            StatusCode::from_u16(status).unwrap(),
+            &headers,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(NOW_S),
+        )
     }
 
     fn after_s(seconds: u64) -> Advice {
