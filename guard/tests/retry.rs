@@ -82,6 +82,8 @@ async fn nobody_waits_for_an_attempt_that_comes_too_late() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_double_up_to_their_cap_and_are_spread_all_over() {
+    // The same waits in every run; this runtime has one thread.
+    fastrand::seed(7);
     let policy = RetryPolicy::default()
         .attempts(8)
         .backoff(Duration::from_millis(100), Duration::from_secs(1))
@@ -99,9 +101,8 @@ async fn waits_double_up_to_their_cap_and_are_spread_all_over() {
     }
     let below_a_quarter = shares.iter().filter(|share| **share < 25).count();
     let above_three = shares.iter().filter(|share| **share >= 75).count();
-    // Of 350 each has a quarter; that one has less than an eighth happens once in 10^9 runs.
     assert!(
-        below_a_quarter > 43 && above_three > 43,
+        below_a_quarter > 70 && above_three > 70,
         "{below_a_quarter} and {above_three} of {}",
         shares.len()
     );
