@@ -29,18 +29,24 @@ const WRITE: Duration = Duration::from_millis(2);
 
 /// When writes began and ended.
 #[derive(Clone, Debug, Default)]
-pub struct Written(Arc<Mutex<Vec<(Instant, Option<Instant>)>>>);
+pub struct Written(Arc<Mutex<Vec<Write>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    began: Instant,
+    ended: Option<Instant>,
+}
 
 impl Written {
     /// A write that takes a moment.
     pub async fn write(&self) {
         let at = {
             let mut writes = self.0.lock().unwrap();
-            writes.push((Instant::now(), None));
+            writes.push(Write { began: Instant::now(), ended: None });
             writes.len() - 1
         };
         sleep(WRITE).await;
-        self.0.lock().unwrap()[at].1 = Some(Instant::now());
+        self.0.lock().unwrap()[at].ended = Some(Instant::now());
     }
 
     /// How many there were.
@@ -51,7 +57,7 @@ impl Written {
     /// Those that ran at `from` or began after it.
     pub fn since(&self, from: Instant) -> usize {
         let writes = self.0.lock().unwrap();
-        writes.iter().filter(|(_, ended)| ended.is_none_or(|ended| ended > from)).count()
+        writes.iter().filter(|one| one.began > from || one.ended.is_none_or(|ended| ended > from)).count()
     }
 }
 
