@@ -1,4 +1,10 @@
 //! What the layer does with requests and their bodies, around a service of the test's own.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,10 @@
 //! The retry policy in tower's retry service, by a clock that the test moves.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails its test"
+)]
 
 use std::{
     convert::Infallible,

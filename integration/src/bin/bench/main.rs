@@ -10,6 +10,7 @@ mod envoys;
 mod exact;
 mod explain;
 mod freezes;
+mod guard;
 mod intents;
 mod policies;
 mod report;
@@ -56,6 +57,8 @@ enum Part {
     Explain,
     /// Freezes until they are proven.
     Freezes,
+    /// Reads through the guard of a service.
+    Guard,
     /// Writes that are kept and replayed.
     Intents,
     /// Only how writes are taken in.
@@ -87,6 +90,10 @@ async fn main() -> Result<()> {
     if args.wants(Part::Explain) {
         eprintln!("explaining requests …");
         explain::measure(&mut report, args.quick)?;
+    }
+    if args.wants(Part::Guard) {
+        eprintln!("reads through the guard of a service …");
+        guard::measure(&mut report, args.quick)?;
     }
     if args.wants(Part::Freezes) {
         eprintln!("{} freezes …", args.freezes);
