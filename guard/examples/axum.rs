@@ -6,7 +6,7 @@
 
 use std::{
     env,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{ConnectInfo, State},
+    http::Extensions,
     routing::get,
 };
 use quiesce_guard::{Config, Guard, GuardLayer, WriteGate};
@@ -50,6 +51,10 @@ async fn tidy_up(notes: Arc<Notes>, gate: WriteGate) {
     }
 }
 
+fn remote_ip(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().init();
@@ -57,10 +62,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guard = Guard::connect(Config::new(url, token, "notes-axum").label("region", "eu"))?;
     let notes = Arc::new(Notes::default());
     tokio::spawn(tidy_up(Arc::clone(&notes), guard.gate()));
-
-    let layer = GuardLayer::new(guard)
-        .client_address(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip()));
-    let app = Router::new().route("/notes", get(count).post(add)).with_state(notes).layer(layer);
+    let app = Router::new()
+        .route("/notes", get(count).post(add))
+        .with_state(notes)
+        .layer(GuardLayer::new(guard).client_address(remote_ip));
     let listener = TcpListener::bind(env::var("LISTEN")?).await?;
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
     Ok(())

@@ -3,8 +3,9 @@
 //! [`RetryPolicy`] is a [`tower::retry::Policy`] for requests of `http` and of `reqwest`:
 //!
 //! ```
-//! use quiesce_guard::retry::RetryPolicy;
 //! use std::time::Duration;
+//!
+//! use quiesce_guard::retry::RetryPolicy;
 //! use tower::{ServiceBuilder, retry::RetryLayer};
 //!
 //! # fn client() -> Result<(), Box<dyn std::error::Error>> {
