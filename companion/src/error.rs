@@ -10,6 +10,7 @@ use crate::{
     intents::{IntentId, SealError},
     outbox::DeliveryId,
     passes::PassError,
+    plans::PlanId,
     store::StoreError,
 };
 
@@ -35,6 +36,9 @@ pub enum ServiceError {
     /// No such delivery.
     #[error("there is no delivery `{0}`")]
     UnknownDelivery(DeliveryId),
+    /// No such plan.
+    #[error("there is no plan `{0}`")]
+    UnknownPlan(PlanId),
     /// Another window has the same times and scope.
     #[error("it would overlap window `{id}` ({reason}), which lasts from {starts_at} to {ends_at}")]
     Overlap {
@@ -121,6 +125,7 @@ impl ServiceError {
             Self::UnknownWindow(_) => "unknown-window",
             Self::UnknownIntent(_) => "unknown-intent",
             Self::UnknownDelivery(_) => "unknown-delivery",
+            Self::UnknownPlan(_) => "unknown-plan",
             Self::Overlap { .. } => "window-overlaps",
             Self::Over { .. } => "window-over",
             Self::NotBegun(_) => "window-not-begun",
@@ -146,9 +151,8 @@ impl ServiceError {
     pub fn status(&self) -> StatusCode {
         match self.code() {
             "invalid-field" => StatusCode::UNPROCESSABLE_ENTITY,
-            "unknown-window" | "unknown-enforcer" | "unknown-intent" | "unknown-delivery" => {
-                StatusCode::NOT_FOUND
-            }
+            "unknown-window" | "unknown-enforcer" | "unknown-intent" | "unknown-delivery"
+            | "unknown-plan" => StatusCode::NOT_FOUND,
             "window-overlaps" | "window-over" | "window-not-begun" | "window-begun" | "enforcer-live" => {
                 StatusCode::CONFLICT
             }
@@ -172,6 +176,7 @@ impl ServiceError {
                 "`quiesce deliveries list` lists those there are; old ones are forgotten after a while"
                     .to_owned(),
             ),
+            Self::UnknownPlan(_) => Some("`quiesce plan list` lists the plans there are".to_owned()),
             Self::Overlap { id, begun: true, .. } => Some(format!(
                 "`quiesce extend {id}` makes it longer and `quiesce thaw {id}` ends it; \
                  or choose other times or a narrower scope"

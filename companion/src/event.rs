@@ -86,6 +86,12 @@ pub enum EventKind {
     Closed,
     /// An operator told people something about a window, in the words that are the evidence.
     UpdatePosted,
+    /// Windows were planned that recur; the evidence has the rule.
+    PlanAdded,
+    /// A plan was removed.
+    PlanRemoved,
+    /// An occurrence of a plan does not become a window; the evidence says why.
+    OccurrenceSkipped,
 }
 
 impl EventKind {
@@ -119,6 +125,9 @@ impl EventKind {
             Self::ClosureAnnounced => "closure-announced",
             Self::Closed => "closed",
             Self::UpdatePosted => "update-posted",
+            Self::PlanAdded => "plan-added",
+            Self::PlanRemoved => "plan-removed",
+            Self::OccurrenceSkipped => "occurrence-skipped",
         }
     }
 
@@ -158,6 +167,9 @@ impl EventKind {
             K::ClosureAnnounced,
             K::Closed,
             K::UpdatePosted,
+            K::PlanAdded,
+            K::PlanRemoved,
+            K::OccurrenceSkipped,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod notify;
 pub mod outbox;
 pub mod passes;
+pub mod plans;
 pub mod public;
 pub mod rule_text;
 pub mod seen;

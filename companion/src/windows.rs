@@ -252,6 +252,9 @@ impl History {
             | EventKind::IntentsDiscarded
             | EventKind::IntentsExported
             | EventKind::UpdatePosted
+            | EventKind::PlanAdded
+            | EventKind::PlanRemoved
+            | EventKind::OccurrenceSkipped
             | EventKind::CachePurged
             | EventKind::DeliveryFailed
             | EventKind::DeliveriesResent

@@ -251,6 +251,15 @@ async fn freezing_later_and_thinking_better_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn windows_that_recur() {
+    let stack = in_region_eu("").await;
+    let dir = tempfile::tempdir().unwrap();
+    let said = run(&stack, dir.path(), &sample("README.md", "plan").unwrap());
+    assert!(said.contains("will freeze all writes"), "{said}");
+    assert_eq!(said.matches("FREQ=WEEKLY;BYDAY=SU").count(), 2, "added and listed: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_inside_a_freeze() {
     let stack = in_region_eu("").await;
     let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod guard;
 mod health;
 mod intents;
 mod live;
+mod plans;
 mod problem;
 mod public;
 mod surfaces;
@@ -91,6 +92,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::watch))
         .routes(routes!(windows::status))
         .routes(routes!(windows::events))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::show))
         .routes(routes!(fleet::list))
         .routes(routes!(surfaces::list))
         .routes(routes!(backfill::list))
@@ -113,6 +116,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(windows::cancel))
         .routes(routes!(windows::extend))
         .routes(routes!(windows::post_update))
+        .routes(routes!(plans::add))
+        .routes(routes!(plans::skip))
+        .routes(routes!(plans::remove))
         .routes(routes!(fleet::forget))
         .routes(routes!(fleet::issue_pass))
         .routes(routes!(backfill::retry))

@@ -250,9 +250,7 @@ impl Engine {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(%error, "intents could not be claimed");
-                self.look = false;
-                self.next_look = Instant::now() + PAUSE;
-                return;
+                return self.rest();
             }
         };
         self.nothing_there = records.is_empty();
@@ -282,8 +280,19 @@ impl Engine {
                 self.pause(format!("intent {} cannot be read: {why}", record.id));
                 self.settle(record, Conclusion::Unsent);
             }
+            Ok(Prepared::Unavailable(record, error)) => {
+                tracing::error!(%error, id = %record.id, "an intent could not be read");
+                self.settle(record, Conclusion::Unsent);
+                self.rest();
+            }
             Err(error) => complain(Err(error)),
         }
+    }
+
+    /// The ledger fails: it is left alone for a while.
+    fn rest(&mut self) {
+        self.look = false;
+        self.next_look = Instant::now() + PAUSE;
     }
 
     fn sent(&mut self, sent: Result<(Box<IntentRecord>, Attempt), JoinError>) {

@@ -33,8 +33,10 @@ pub enum Prepared {
     Ready(Box<Job>),
     /// It cannot be sent, now or ever.
     Broken(Box<IntentRecord>, String),
-    /// It cannot be read now, and others cannot either.
+    /// It cannot be read until an operator has done something, and others cannot either.
     Unreadable(Box<IntentRecord>, String),
+    /// The ledger fails for now.
+    Unavailable(Box<IntentRecord>, ServiceError),
 }
 
 /// Reads an intent and makes the request that is sent.
@@ -50,7 +52,8 @@ pub async fn prepare(
         Err(error @ ServiceError::Seal(SealError::Changed(_))) => {
             return Prepared::Broken(record, error.to_string());
         }
-        Err(error) => return Prepared::Unreadable(record, error.to_string()),
+        Err(error @ ServiceError::Seal(_)) => return Prepared::Unreadable(record, error.to_string()),
+        Err(error) => return Prepared::Unavailable(record, error),
     };
     match request(&target, &record, &head, body) {
         Ok(request) => Prepared::Ready(Box::new(Job { record, request, not_after })),

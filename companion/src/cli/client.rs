@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
-use quiesce_policy::snapshot::WindowId;
+use quiesce_policy::{snapshot::WindowId, time::Timestamp};
 use reqwest::{Method, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -12,6 +12,7 @@ use crate::{
     outbox::view::{
         DeliveriesChanged, DeliveryList, DeliverySelection, DeliveryView, PreviewRequest, PreviewView,
     },
+    plans::{NewPlan, PlanId, PlanList, PlanView, SkipOccurrence},
     view::{
         BarrierView, EventList, Extension, FleetView, NewPass, NewUpdate, NewWindow, PassView, ProblemView,
         StatusView, SurfacesView, WindowView,
@@ -138,6 +139,32 @@ impl Client {
     /// Issues a window.
     pub async fn create(&self, new: &NewWindow) -> Result<WindowView, CliError> {
         self.call(Method::POST, &["windows"], &[], Some(new)).await
+    }
+
+    /// Plans windows that recur.
+    pub async fn add_plan(&self, new: &NewPlan) -> Result<PlanView, CliError> {
+        self.call(Method::POST, &["plans"], &[], Some(new)).await
+    }
+
+    /// The plans there are.
+    pub async fn plans(&self) -> Result<PlanList, CliError> {
+        self.get(&["plans"]).await
+    }
+
+    /// One plan.
+    pub async fn plan(&self, id: &PlanId) -> Result<PlanView, CliError> {
+        self.get(&["plans", id.as_str()]).await
+    }
+
+    /// Takes one occurrence out of a plan.
+    pub async fn skip_occurrence(&self, id: &PlanId, starts_at: Timestamp) -> Result<PlanView, CliError> {
+        let body = SkipOccurrence { starts_at };
+        self.call(Method::POST, &["plans", id.as_str(), "skip"], &[], Some(&body)).await
+    }
+
+    /// Removes a plan.
+    pub async fn remove_plan(&self, id: &PlanId) -> Result<PlanView, CliError> {
+        self.call(Method::DELETE, &["plans", id.as_str()], &[], None::<&()>).await
     }
 
     /// Opens writes again.

@@ -18,6 +18,7 @@ mod freeze;
 mod intents;
 mod output;
 mod pass;
+mod plan;
 mod preview;
 mod run;
 mod schedule;
@@ -88,6 +89,9 @@ enum Command {
     Timeline(timeline::Args),
     /// Freeze writes later.
     Schedule(schedule::Args),
+    /// Freeze writes again and again, by a rule.
+    #[command(subcommand)]
+    Plan(plan::Command),
     /// Freeze, wait for the barrier, run a command, thaw whatever happens.
     Run(run::Args),
     /// List the enforcers, or forget a lost one.
@@ -171,6 +175,7 @@ fn execute(context: &Context, command: Command) -> Result<ExitCode, CliError> {
             Command::Status(args) => status::run(context, args).await,
             Command::Timeline(args) => timeline::run(context, args).await,
             Command::Schedule(args) => schedule::run(context, args).await,
+            Command::Plan(command) => plan::run(context, command).await,
             Command::Run(args) => return run::run(context, args).await,
             Command::Fleet(args) => fleet::run(context, args).await,
             Command::Intents(command) => intents::run(context, command).await,

@@ -87,7 +87,7 @@ fn date(at: Timestamp) -> FixedDateTime {
     at.to_string().parse().unwrap_or_default()
 }
 
-/// All windows, those to come and those over.
+/// All windows: those over, those to come, and, tentatively, those that recur and are not announced yet.
 pub fn calendar(view: &PublicView, page: Option<&str>) -> String {
     let mut calendar = Calendar::empty();
     for (name, value) in [
@@ -104,7 +104,10 @@ pub fn calendar(view: &PublicView, page: Option<&str>) -> String {
     let mut windows: Vec<_> = view.windows.iter().chain(&view.history).collect();
     windows.sort_by_key(|window| (window.starts_at, window.id.clone()));
     for window in windows {
-        calendar.push(event(window, page));
+        calendar.push(event(window, page).done());
+    }
+    for window in &view.planned {
+        calendar.push(event(window, page).status(EventStatus::Tentative).done());
     }
     calendar.to_string()
 }
@@ -138,7 +141,7 @@ fn event(window: &PublicWindow, page: Option<&str>) -> Event {
     if let Some(page) = page {
         event.url(page);
     }
-    event.done()
+    event
 }
 
 /// `20261123T120000Z`: RFC 5545, in UTC.

@@ -173,6 +173,11 @@ impl Keeper {
     fn write(&self) -> Result<Duration, ServiceError> {
         let now = clock::now();
         let view = PublicView::of(self.told.values(), &self.naming, now);
+        let to_issue: Vec<_> = self.service.planned(now).iter().map(Told::of).collect();
+        let published = self.service.published();
+        let issued = published.plans.values().flat_map(|plan| &plan.ahead);
+        let planned = issued.filter_map(|it| self.told.get(&it.window)).chain(&to_issue);
+        let view = view.with_planned(planned, &self.naming, now);
         self.service
             .pages
             .send_replace(Some(Arc::new(Pages::of(&view, self.service.config.status_page.as_deref())?)));

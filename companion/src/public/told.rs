@@ -132,9 +132,14 @@ impl Told {
         }
     }
 
+    /// Whether it is to come, and not announced yet.
+    pub(super) fn is_planned(&self, now: Timestamp) -> bool {
+        self.state == WindowState::Upcoming && now < self.announce_at
+    }
+
     /// When people are told of it, if that is still to come.
     pub(super) fn told_at(&self, now: Timestamp) -> Option<Timestamp> {
-        (self.state == WindowState::Upcoming && now < self.announce_at).then_some(self.announce_at)
+        self.is_planned(now).then_some(self.announce_at)
     }
 
     /// Whether nothing more will be heard of it.

@@ -26,6 +26,9 @@ pub struct PublicView {
     pub windows: Vec<PublicWindow>,
     /// Windows over for longer, the latest first.
     pub history: Vec<PublicWindow>,
+    /// Windows that recur, and are not announced yet: for calendars.
+    #[serde(skip)]
+    pub planned: Vec<PublicWindow>,
     /// When this becomes another view by itself.
     #[serde(skip)]
     pub changes_at: Option<Timestamp>,
@@ -257,8 +260,20 @@ impl PublicView {
             summary,
             windows,
             history,
+            planned: Vec::new(),
             changes_at: changes.into_iter().filter(|at| *at > now).min(),
         }
+    }
+
+    /// The same, with the windows that recur.
+    pub fn with_planned<'a>(
+        self,
+        planned: impl IntoIterator<Item = &'a Told>,
+        naming: &Naming,
+        now: Timestamp,
+    ) -> Self {
+        let not_announced = planned.into_iter().filter(|told| told.is_planned(now));
+        Self { planned: not_announced.map(|told| window(told, naming, now)).collect(), ..self }
     }
 }
 

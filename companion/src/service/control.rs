@@ -42,7 +42,10 @@ pub async fn control(service: Arc<Service>) {
         stirs.borrow_and_update();
         let now = clock::now();
         let seen_to = match service.take_over(&mut controls).await {
-            Ok(()) if controls => service.see_to(now, &mut looks).await,
+            Ok(()) if controls => match service.see_to(now, &mut looks).await {
+                Ok(()) => service.see_to_plans(now).await,
+                failed => failed,
+            },
             others => others,
         };
         let pause = match seen_to {

@@ -18,7 +18,8 @@ use super::{Configuration, Service};
 use crate::{
     clock,
     error::ServiceError,
-    store::{Configured, ENDED_KEPT, StoredWindow, Turn},
+    plans::{PlanId, PlanRecord},
+    store::{Configured, ENDED_KEPT, Loaded, StoreError, StoredWindow, Turn},
     windows::{OpenWindow, WindowRecord},
 };
 
@@ -31,13 +32,16 @@ pub(super) struct Desk {
     pub ending: BTreeMap<WindowId, OpenWindow>,
     /// The windows issued last that are over, by when they were issued; bounded.
     ended: BTreeMap<(Timestamp, WindowId), WindowRecord>,
+    /// What recurs.
+    pub plans: BTreeMap<PlanId, PlanRecord>,
     /// The revision of the store that they are of.
     pub revision: u64,
 }
 
 impl Desk {
     /// Puts the windows on it that were loaded.
-    pub fn take_in(&mut self, windows: Vec<StoredWindow>, ended: Vec<WindowRecord>, revision: u64) {
+    pub fn take_in(&mut self, loaded: Stored) {
+        let Stored { windows, ended, plans, revision } = loaded;
         let mut windows: BTreeMap<_, _> = windows
             .into_iter()
             .map(OpenWindow::from_stored)
@@ -47,7 +51,8 @@ impl Desk {
             window.began = self.windows.get(id).and_then(|known| known.began);
         }
         let (ending, windows) = windows.into_iter().partition(|(_, window)| window.history.ended.is_some());
-        *self = Self { windows, ending, ended: BTreeMap::new(), revision };
+        let plans = plans.into_iter().map(|record| (record.id.clone(), record)).collect();
+        *self = Self { windows, ending, ended: BTreeMap::new(), plans, revision };
         ended.into_iter().for_each(|record| self.note_end(record));
     }
 
@@ -62,6 +67,16 @@ impl Desk {
             self.ending.insert(id, window);
         } else {
             self.note_end(window.record);
+        }
+    }
+
+    /// Takes over what became of plans.
+    pub fn put_plans(&mut self, plans: BTreeMap<PlanId, Option<PlanRecord>>) {
+        for (id, record) in plans {
+            match record {
+                Some(record) => self.plans.insert(id, record),
+                None => self.plans.remove(&id),
+            };
         }
     }
 
@@ -85,6 +100,14 @@ impl Desk {
         let told = open.chain(self.ended.values()).filter_map(WindowRecord::told_as_ended);
         told.filter(|window| window.expires_at.unix_ms() > version.0).collect()
     }
+}
+
+/// What the store has for the desk.
+pub(super) struct Stored {
+    pub windows: Vec<StoredWindow>,
+    pub ended: Vec<WindowRecord>,
+    pub plans: Vec<PlanRecord>,
+    pub revision: u64,
 }
 
 /// The desk, and the turn to change what is on it.
@@ -113,10 +136,18 @@ impl Service {
         Ok(DeskGuard { desk, turn })
     }
 
+    /// A commit failed, and it is not known whether it took effect: what is on disk must be read again.
+    pub(super) fn doubt_desk(&self, error: StoreError) -> ServiceError {
+        self.desk_is_stale.store(true, Ordering::Release);
+        self.stir();
+        error.into()
+    }
+
     /// Reads what is on disk, and publishes it.
     pub(super) async fn reload(&self, desk: &mut Desk) -> Result<(), ServiceError> {
         let loaded = self.store.load().await?;
-        desk.take_in(loaded.windows, loaded.ended, loaded.revision);
+        let Loaded { windows, ended, plans, revision, .. } = loaded;
+        desk.take_in(Stored { windows, ended, plans, revision });
         self.adopt(loaded.configured)?;
         if let Some(event) = &loaded.backfill {
             self.backfill.take_note(event);

@@ -6,7 +6,9 @@ mod change;
 mod control;
 mod deliveries;
 mod desk;
+mod draft;
 mod intents;
+mod plans;
 mod query;
 mod registry;
 mod shared;
@@ -23,7 +25,7 @@ use quiesce_policy::snapshot::{Epoch, Mode, Snapshot, WindowId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 
-use self::desk::Desk;
+use self::desk::{Desk, Stored};
 pub use self::{
     control::control,
     intents::{Kept, Turned},
@@ -44,6 +46,7 @@ use crate::{
     notify::Composer,
     outbox::Outbox,
     passes::PassSigner,
+    plans::{PlanId, PlanRecord},
     public::Pages,
     rule_text::RuleTexts,
     seen::SeenRequests,
@@ -127,6 +130,8 @@ pub struct Published {
     pub windows: BTreeMap<WindowId, OpenWindow>,
     /// The windows whose writes are open again, and that are not over.
     pub ending: BTreeMap<WindowId, OpenWindow>,
+    /// What recurs.
+    pub plans: BTreeMap<PlanId, PlanRecord>,
 }
 
 impl Service {
@@ -150,6 +155,7 @@ impl Service {
             revision: 0,
             windows: BTreeMap::new(),
             ending: BTreeMap::new(),
+            plans: BTreeMap::new(),
         };
         snapshot.exemptions.pass_keys = vec![signer.public()];
         let digest = digest_of(&snapshot)?;
@@ -197,7 +203,12 @@ impl Service {
             live: Live::default(),
         });
         let mut desk = service.desk.lock().await;
-        desk.take_in(loaded.windows, loaded.ended, loaded.revision);
+        desk.take_in(Stored {
+            windows: loaded.windows,
+            ended: loaded.ended,
+            plans: loaded.plans,
+            revision: loaded.revision,
+        });
         if digest == loaded.configured.digest && loaded.version != Epoch(0) {
             service.publish(&desk, loaded.version)?;
         } else {
@@ -252,8 +263,8 @@ impl Service {
         if self.configured().digest == self.own_digest {
             self.rules_since.get_or_init(|| epoch);
         }
-        let (windows, ending) = (desk.windows.clone(), desk.ending.clone());
-        let published = Published { epoch, body, revision: desk.revision, windows, ending };
+        let (windows, ending, plans) = (desk.windows.clone(), desk.ending.clone(), desk.plans.clone());
+        let published = Published { epoch, body, revision: desk.revision, windows, ending, plans };
         self.published.send_replace(Arc::new(published));
         self.stir();
         Ok(())

@@ -70,6 +70,7 @@ async fn copy_all(source: &SqliteStore, to: &PostgresUrl) -> Result<Copied, Stor
         return Err(StoreError::NotEmpty { url: to.to_string() });
     }
     let mut from = source.readers().acquire().await?;
+    plans(&mut from, &mut tx).await?;
     let mut copied = Copied {
         windows: windows(&mut from, &mut tx).await?,
         events: events(&mut from, &mut tx).await?,
@@ -115,6 +116,19 @@ async fn windows(from: &mut SqliteConnection, to: &mut PgConnection) -> Result<u
         }
         count += rows.len() as u64;
     }
+}
+
+async fn plans(from: &mut SqliteConnection, to: &mut PgConnection) -> Result<(), StoreError> {
+    // There are no more than `plans::MAX_PLANS`.
+    let rows = sqlx::query("SELECT id, record FROM plans").fetch_all(from).await?;
+    for row in &rows {
+        sqlx::query("INSERT INTO plans (id, record) VALUES ($1, $2)")
+            .bind(row.try_get::<&str, _>(0)?)
+            .bind(row.try_get::<&str, _>(1)?)
+            .execute(&mut *to)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn events(from: &mut SqliteConnection, to: &mut PgConnection) -> Result<u64, StoreError> {

@@ -27,6 +27,7 @@ use crate::{
     event::Event,
     fleet::{EnforcerKey, FleetRecord},
     outbox::{NewDelivery, Outbox},
+    plans::{PlanId, PlanRecord},
     windows::WindowRecord,
 };
 
@@ -98,6 +99,8 @@ pub struct Loaded {
     pub windows: Vec<StoredWindow>,
     /// Of those that have, the [`ENDED_KEPT`] that were issued last.
     pub ended: Vec<WindowRecord>,
+    /// What recurs.
+    pub plans: Vec<PlanRecord>,
     /// The enforcers known.
     pub fleet: Vec<FleetRecord>,
     /// The event that last paused or resumed the backfill.
@@ -149,6 +152,8 @@ pub struct StoredWindow {
 pub struct Change {
     /// Windows added or replaced.
     pub windows: BTreeMap<WindowId, (WindowRecord, Openness)>,
+    /// Plans added or replaced, or removed.
+    pub plans: BTreeMap<PlanId, Option<PlanRecord>>,
     /// Events to append.
     pub events: Vec<Event>,
     /// What others are told of these events.

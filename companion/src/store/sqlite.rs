@@ -125,6 +125,18 @@ impl SqliteStore {
             .execute(&mut *tx)
             .await?;
         }
+        for (id, record) in &change.plans {
+            let query = match record {
+                Some(record) => sqlx::query(
+                    "INSERT INTO plans (id, record) VALUES (?, ?)
+                     ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                )
+                .bind(id.as_str())
+                .bind(to_json("plan", id.as_str(), record)?),
+                None => sqlx::query("DELETE FROM plans WHERE id = ?").bind(id.as_str()),
+            };
+            query.execute(&mut *tx).await?;
+        }
         let mut events = change.events;
         for event in &mut events {
             let done =
@@ -177,6 +189,12 @@ impl SqliteStore {
         .iter()
         .map(|row| from_json("windows", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
         .collect::<Result<_, StoreError>>()?;
+        let plans = sqlx::query("SELECT id, record FROM plans ORDER BY id")
+            .fetch_all(&mut *tx)
+            .await?
+            .iter()
+            .map(|row| from_json("plans", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
+            .collect::<Result<_, StoreError>>()?;
         let fleet = sqlx::query("SELECT id, record FROM fleet ORDER BY id, instance")
             .fetch_all(&mut *tx)
             .await?
@@ -195,6 +213,7 @@ impl SqliteStore {
             configured: Configured { digest: meta.try_get(1)?, snapshot: String::new() },
             windows,
             ended,
+            plans,
             fleet,
             backfill: backfill.as_ref().map(event).transpose()?,
         })

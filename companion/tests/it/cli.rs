@@ -34,6 +34,7 @@ Commands:
   status       Show the windows that are not over, and the fleet in numbers
   timeline     Show what happened to a window, and when
   schedule     Freeze writes later
+  plan         Freeze writes again and again, by a rule
   run          Freeze, wait for the barrier, run a command, thaw whatever happens
   fleet        List the enforcers, or forget a lost one
   intents      Show writes held for later, and decide about those that have failed
@@ -309,7 +310,7 @@ hint: window WINDOW stays in force; `quiesce thaw WINDOW` opens writes again, `q
     let unproven = serve.run(&["freeze", "--wait"]).await;
     assert_eq!(unproven.code, Some(8));
     assert!(unproven.stderr.starts_with("error: not proven ("), "{unproven:?}");
-    assert!(unproven.stderr.contains("edge-1 lost count of 2 writes: a filter VM failed\nhint: window "));
+    assert!(unproven.stderr.contains("edge-1 lost count of 2 writes: who counted it failed, or lost sight of it\nhint: window "));
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ async fn every_route_is_documented_and_guarded() {
         .collect();
     insta::assert_snapshot!(listed.join("\n"), @r#"
 DELETE /v1/fleet/{id} operator
+DELETE /v1/plans/{id} operator
 GET /banner.js anybody
 GET /healthz anybody
 GET /metrics viewer
@@ -66,6 +67,8 @@ GET /v1/intents/export operator
 GET /v1/intents/{id} viewer
 GET /v1/live viewer
 GET /v1/openapi.json viewer
+GET /v1/plans viewer
+GET /v1/plans/{id} viewer
 GET /v1/receipts/{id} sync
 GET /v1/status viewer
 GET /v1/surfaces viewer
@@ -83,6 +86,8 @@ POST /v1/intents sync
 POST /v1/intents/discard operator
 POST /v1/intents/retry operator
 POST /v1/passes operator
+POST /v1/plans operator
+POST /v1/plans/{id}/skip operator
 POST /v1/seen sync
 POST /v1/sync sync
 POST /v1/windows operator

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quiesce::{
     event::{Event, EventKind},
     fleet::FleetRecord,
+    plans::{PlanId, PlanRecord},
     store::{Change, Committed, Configured, Location, Openness, PostgresStore, SqliteStore, Store},
     windows::WindowRecord,
 };
@@ -69,6 +70,7 @@ laws! {
     the_latest_windows_come_first,
     fleet_records_are_replaced_and_removed,
     of_changes_at_once_none_is_lost,
+    plans_are_replaced_and_removed_with_the_change,
 }
 
 pub fn record(id: &str, issued_at: u64) -> WindowRecord {
@@ -244,6 +246,41 @@ async fn fleet_records_are_replaced_and_removed(place: Place) {
     store.close().await.unwrap();
     let store = place.open().await;
     assert_eq!(store.load().await.unwrap().fleet, [fleet_record("b", 20)]);
+    store.close().await.unwrap();
+}
+
+fn plan(id: &str, next: u64) -> PlanRecord {
+    serde_json::from_value(json!({
+        "id": id,
+        "plan": { "rule": "FREQ=DAILY", "starts_at": "2026-12-06T02:00", "zone": "Europe/Berlin", "window": {} },
+        "issued_at": Timestamp::from_unix_ms(1), "issued_by": "ann", "next": Timestamp::from_unix_ms(next),
+        "skipped": [Timestamp::from_unix_ms(next)],
+        "ahead": [{ "starts_at": Timestamp::from_unix_ms(2), "window": "w1" }],
+    }))
+    .unwrap()
+}
+
+async fn plans_are_replaced_and_removed_with_the_change(place: Place) {
+    let store = place.open().await;
+    let of = |plans: &[(&str, Option<u64>)]| {
+        let put = |(id, next): &(&str, Option<u64>)| {
+            (PlanId::from((*id).to_owned()), next.map(|next| plan(id, next)))
+        };
+        Change { plans: plans.iter().map(put).collect(), ..Change::default() }
+    };
+    let kept = async |store: &Arc<dyn Store>| json!(store.load().await.unwrap().plans);
+    commit(&store, of(&[("p2", Some(5)), ("p1", Some(5)), ("p3", Some(5))])).await;
+    let revision = store.load().await.unwrap().revision;
+    let committed = commit(&store, of(&[("p1", Some(9)), ("p3", None)])).await;
+    assert_eq!(committed.revision > revision, store.others().is_some(), "others have to read it again");
+    let bad = Change {
+        events: vec![event(EventKind::Started, Some("nobody"), Value::Null)],
+        ..of(&[("p1", Some(11)), ("p2", None)])
+    };
+    assert!(store.commit(store.turn().await.unwrap(), bad).await.is_err());
+    store.close().await.unwrap();
+    let store = place.open().await;
+    assert_eq!(kept(&store).await, json!([plan("p1", 9), plan("p2", 5)]));
     store.close().await.unwrap();
 }
 

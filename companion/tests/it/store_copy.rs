@@ -6,6 +6,9 @@ use quiesce::{
     windows::Phase,
 };
 
+use reqwest::Method;
+use serde_json::{Value, json};
+
 use crate::{
     command::{command, run},
     companion::{Companion, eventually},
@@ -33,6 +36,10 @@ async fn all_of_a_store_is_copied_once_and_companions_go_on_from_there() {
     companion.thaw(&over).await;
     let window = companion.freeze().await;
     companion.watch(&window, |window| window.phase == Phase::Quiesced).await;
+    let recurs =
+        json!({ "rule": "FREQ=YEARLY", "starts_at": "2999-01-01T02:00", "zone": "UTC", "window": {} });
+    assert_eq!(companion.send(Method::POST, "/v1/plans", Some(&recurs)).await.status(), 201);
+    let plans: Value = companion.get("/v1/plans").await;
     let in_use = copy(&database.url).await;
     assert_eq!(in_use.code, Some(5), "{}", in_use.stderr);
     let (events, before) = (companion.events().await, companion.status().await);
@@ -90,6 +97,7 @@ async fn all_of_a_store_is_copied_once_and_companions_go_on_from_there() {
     let phases: Vec<_> = status.windows.iter().map(|one| (one.id.clone(), one.phase)).collect();
     assert_eq!(phases, [(window.id.clone(), Phase::Quiesced), (over.id, Phase::Soaking)]);
     assert_eq!(companion.events().await[..events.len()], events, "in the same places");
+    assert_eq!(companion.get::<Value>("/v1/plans").await, plans);
     assert_eq!(companion.thaw(&window).await.phase, Phase::Soaking);
     companion.stop().await;
 }

@@ -4,6 +4,7 @@ mod connect;
 mod control;
 mod fleet;
 mod listen;
+mod plans;
 
 use std::{
     collections::BTreeMap,
@@ -83,11 +84,13 @@ impl PostgresStore {
     async fn commit_change(&self, turn: Turn, change: Change) -> Result<Committed, StoreError> {
         let mut tx = turn.transaction.ok_or(StoreError::ForeignTurn)?;
         let concerns_others = !change.windows.is_empty()
+            || !change.plans.is_empty()
             || change.configured.is_some()
             || change.events.iter().any(|event| event.kind.holds_or_frees_backfill());
         for (id, (record, openness)) in &change.windows {
             put_window(&mut tx, id, record, *openness).await?;
         }
+        plans::put(&mut tx, &change.plans).await?;
         let mut events = change.events;
         let last: i64 =
             sqlx::query_scalar("UPDATE meta SET last_event = last_event + $1 RETURNING last_event")
@@ -149,6 +152,7 @@ impl PostgresStore {
         .iter()
         .map(|row| from_json("windows", &row.try_get::<String, _>(0)?, &row.try_get::<String, _>(1)?))
         .collect::<Result<_, StoreError>>()?;
+        let plans = plans::all(&mut tx).await?;
         let fleet = fleet::all(&mut tx).await?;
         let backfill = sqlx::query(
             "SELECT seq, at, who, kind, window_id, evidence FROM events
@@ -163,6 +167,7 @@ impl PostgresStore {
             configured: Configured { digest: meta.try_get(2)?, snapshot: meta.try_get(3)? },
             windows,
             ended,
+            plans,
             fleet,
             backfill: backfill.as_ref().map(event).transpose()?,
         })

@@ -6,7 +6,7 @@ use quiesce::{event::EventKind, intents::IntentState};
 use quiesce_policy::pass::PassKeys;
 
 use super::{
-    held::{Held, quick},
+    held::{Held, fill, quick, tamper},
     origin::{Behaviour, Origin},
 };
 use crate::companion::eventually;
@@ -224,5 +224,25 @@ async fn a_run_of_failures_pauses_everything_and_says_so() {
     assert_eq!(held.service.resume_backfill(super::held::ann()).await.unwrap().paused, None);
     held.until_empty().await;
     assert_eq!(origin.effects(), 40);
+    held.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_fails_for_a_while_is_waited_for() {
+    let origin = Origin::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &["/a", "/b", "/c"], 2).await;
+    tamper(dir.path(), "ALTER TABLE intent_payloads RENAME COLUMN sealed_by TO elsewhere").await;
+    let held = Held::start_in(dir, &quick(&origin.url, "")).await;
+    held.until_event(EventKind::BackfillStarted).await;
+    eventually("what could not be read is given back", async || {
+        let view = held.view().await;
+        (view.replaying == 0 && view.held == 6).then_some(())
+    })
+    .await;
+    assert_eq!(held.view().await.paused, None, "nobody has to resume it");
+    held.tamper("ALTER TABLE intent_payloads RENAME COLUMN elsewhere TO sealed_by").await;
+    held.until_empty().await;
+    assert_eq!((origin.effects(), origin.arrivals().len()), (6, 6));
     held.stop().await;
 }

@@ -16,6 +16,7 @@ use quiesce::{
     store::{SqliteStore, Store},
 };
 use quiesce_policy::HeaderBlock;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -71,6 +72,14 @@ pub async fn fill(dir: &Path, lines: &[&str], each: usize) {
     store.close().await.unwrap();
 }
 
+/// Carries out a statement on the store in this directory, whoever else has it open.
+pub async fn tamper(dir: &Path, statement: &'static str) {
+    let options = SqliteConnectOptions::new().filename(dir.join("quiesce.db")).busy_timeout(LIMIT);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 /// A configuration that is quick, and sends to `to`.
 pub fn quick(to: &str, more: &str) -> String {
     format!(
@@ -85,7 +94,7 @@ pub struct Held {
     pub ledger: SqliteLedger,
     tasks: Vec<JoinHandle<()>>,
     store: Arc<SqliteStore>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Held {
@@ -97,6 +106,11 @@ impl Held {
     pub async fn start_with(yaml: &str, lines: &[&str], each: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path(), lines, each).await;
+        Self::start_in(dir, yaml).await
+    }
+
+    /// One that finds its store there.
+    pub async fn start_in(dir: TempDir, yaml: &str) -> Self {
         let config = Config::from_yaml(yaml, "test.yaml").unwrap();
         let store = Arc::new(SqliteStore::open(&dir.path().join("quiesce.db")).await.unwrap());
         let ledger = SqliteLedger::open(&store).await.unwrap();
@@ -108,7 +122,7 @@ impl Held {
             Service::open(config, tokens, signer, as_store, as_ledger, Seals::default()).await.unwrap();
         let tasks =
             vec![tokio::spawn(control(Arc::clone(&service))), tokio::spawn(replay(Arc::clone(&service)))];
-        Self { service, ledger, tasks, store, _dir: dir }
+        Self { service, ledger, tasks, store, dir }
     }
 
     pub async fn accept(&self, line: &str, number: usize, window: &str) -> IntentId {
@@ -151,6 +165,11 @@ impl Held {
             events.into_iter().rev().find(|event| event.kind == kind)
         })
         .await
+    }
+
+    /// Carries out a statement on its store.
+    pub async fn tamper(&self, statement: &'static str) {
+        tamper(self.dir.path(), statement).await;
     }
 
     pub async fn stop(self) {
