@@ -14,7 +14,13 @@ use quiesce_policy::{
 };
 
 use crate::{
-    counters::Outcome, guard::Shared, head, in_flight::Counted, layer::Hooks, respond::response, state::State,
+    counters::Outcome,
+    guard::Shared,
+    head,
+    in_flight::{Counted, between_steps},
+    layer::Hooks,
+    respond::response,
+    state::State,
 };
 
 /// A request held back while the guard starts may come back so soon; seconds.
@@ -58,8 +64,10 @@ pub(crate) fn admit(shared: &Arc<Shared>, hooks: &Hooks, parts: &Parts, body: Bo
             return settled;
         }
         let counted = shared.in_flight.count(&request.host);
+        between_steps();
         let now = (shared.clock)();
         let in_force = shared.state_at(now);
+        between_steps();
         if Arc::ptr_eq(&state.policy, &in_force.policy) {
             return asking.decide(counted, &in_force, &classified, now);
         }

@@ -8,7 +8,12 @@ use quiesce_policy::{
     snapshot::{Mode, Window, WindowId},
 };
 
-use crate::{Guard, counters::Outcome, in_flight::Counted, state::State};
+use crate::{
+    Guard,
+    counters::Outcome,
+    in_flight::{Counted, between_steps},
+    state::State,
+};
 
 /// Who waits at a gate looks again at least this often: a lease may have ended, which nobody tells.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -71,8 +76,10 @@ impl WriteGate {
         let shared = self.guard.shared();
         // Count, then look.
         let counted = shared.in_flight.count(&self.host);
+        between_steps();
         let now = (shared.clock)();
         let state = shared.state_at(now);
+        between_steps();
         if let Some(refusal) = shared.unknown_state(&state) {
             state.note(None, Outcome::Stopped(Stop::Refused(refusal)));
             return Err(WriteRefused::new(refusal, &state, None, now));

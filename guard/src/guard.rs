@@ -18,7 +18,7 @@ use crate::{
     config::{Boot, Config, ConfigError, OnUnreachable},
     counters::Counters,
     gate::WriteGate,
-    in_flight::{Drain, InFlight},
+    in_flight::{Drain, InFlight, between_steps},
     saved,
     state::State,
     sync,
@@ -270,6 +270,7 @@ impl Shared {
     pub(crate) fn measure(&self, drain: &mut Drain) -> Standing {
         let now = (self.clock)();
         let state = self.state_at(now);
+        between_steps();
         let policy = &state.policy;
         let observes = policy.mode() == Mode::Observe;
         let in_force: Vec<WindowId> = policy

@@ -121,6 +121,15 @@ impl Drop for Counted {
     }
 }
 
+/// Between two steps whose order matters. Tests let other threads go on here, so that a wrong order shows.
+#[inline(always)]
+pub(crate) fn between_steps() {
+    #[cfg(test)]
+    if fastrand::u8(..) < 64 {
+        std::thread::yield_now();
+    }
+}
+
 /// Which writes the windows in force wait for.
 ///
 /// All that are in flight, and that a window concerns, when it has just come into force. A write that is entered
