@@ -204,6 +204,12 @@ impl Shared {
         self.state.load()
     }
 
+    /// The version of the companion's snapshot that is in force; 0 before the first.
+    pub(crate) fn applied(&self) -> Epoch {
+        let state = self.state.load();
+        if state.is_known { state.policy.epoch() } else { Epoch(0) }
+    }
+
     /// Follows what is in force.
     pub(crate) fn follow(&self) -> watch::Receiver<()> {
         self.changes.subscribe()

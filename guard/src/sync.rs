@@ -1,6 +1,6 @@
 //! Keeps a guard in step with the companion: a long poll for snapshots, and reports while writes drain.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use quiesce_policy::{
     json,
@@ -46,8 +46,8 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(
 /// A snapshot larger than this is not taken in; bytes.
 const MAX_SNAPSHOT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Longer errors are cut before they are reported; bytes.
-const MAX_ERROR_BYTES: usize = 1000;
+/// Longer errors are cut before they are reported.
+const MAX_ERROR_CHARS: usize = 500;
 
 /// The way to the companion.
 pub(crate) struct Client {
@@ -171,6 +171,7 @@ async fn poll(shared: &Arc<Shared>, client: &Client, link: &watch::Sender<Link>)
     let mut backoff = shortest;
     // Reports have a drain of their own; here it only tells what is in flight.
     let mut drain = Drain::default();
+    let mut rejections = 0;
     loop {
         let standing = shared.measure(&mut drain);
         let rejected = link.borrow().rejected.clone();
@@ -179,7 +180,16 @@ async fn poll(shared: &Arc<Shared>, client: &Client, link: &watch::Sender<Link>)
                 backoff = shortest;
                 let rejected = match answer {
                     Answer::Nothing => link.borrow().rejected.clone(),
-                    Answer::Snapshot(epoch, body) => apply(shared, link, epoch, body).await,
+                    Answer::Snapshot(version, body) => match apply(shared, body).await {
+                        Ok(()) => None,
+                        Err(error) => {
+                            tracing::error!(
+                                "snapshot {version} cannot be used, the last good one stays in force: {error}"
+                            );
+                            rejections += 1;
+                            Some(RejectedSnapshot { version, error, count: rejections })
+                        }
+                    },
                 };
                 let is_rejected = rejected.is_some();
                 link.send_replace(Link { up: true, rejected });
@@ -198,45 +208,27 @@ async fn poll(shared: &Arc<Shared>, client: &Client, link: &watch::Sender<Link>)
     }
 }
 
-/// Puts a snapshot in force; returns what to say if it cannot be used.
-async fn apply(
-    shared: &Arc<Shared>,
-    link: &watch::Sender<Link>,
-    epoch: Epoch,
-    body: Vec<u8>,
-) -> Option<RejectedSnapshot> {
-    let applied = shared.measure(&mut Drain::default()).applied;
-    let read = json::from_slice::<Snapshot>(&body).map_err(|error| error.to_string());
-    let published = read.and_then(|snapshot| {
-        if snapshot.version <= applied {
-            return Err(format!(
-                "version {} is not newer than {applied}, which is in force",
-                snapshot.version
-            ));
+/// Puts a snapshot in force, and saves it; the error says why it cannot be used.
+async fn apply(shared: &Shared, body: Vec<u8>) -> Result<(), String> {
+    let publish = || {
+        let snapshot: Snapshot = json::from_slice(&body).map_err(|error| error.to_string())?;
+        let (version, in_force) = (snapshot.version, shared.applied());
+        if version <= in_force {
+            return Err(format!("version {version} is not newer than {in_force}, which is in force"));
         }
-        shared.publish(&snapshot).map_err(|error| error.to_string()).map(|()| snapshot.version)
-    });
-    match published {
-        Ok(version) => {
-            tracing::info!("snapshot {version} is in force");
-            if let Some(file) = shared.config.snapshot_file.clone() {
-                let saved = tokio::task::spawn_blocking(move || saved::save(&file, &body)).await;
-                if let Ok(Err(error)) = saved {
-                    tracing::warn!("the snapshot could not be saved: {error}");
-                }
-            }
-            None
-        }
-        Err(error) => {
-            let error: Cow<'_, str> = match error.char_indices().nth(MAX_ERROR_BYTES / 4) {
-                Some((end, _)) => error.chars().take(end).collect(),
-                None => error.into(),
-            };
-            tracing::error!("snapshot {epoch} cannot be used, the last good one stays in force: {error}");
-            let count = link.borrow().rejected.as_ref().map_or(0, |rejected| rejected.count) + 1;
-            Some(RejectedSnapshot { version: epoch, error: error.into_owned(), count })
+        shared.publish(&snapshot).map_err(|error| error.to_string())?;
+        Ok(version)
+    };
+    let version =
+        publish().map_err(|error: String| error.chars().take(MAX_ERROR_CHARS).collect::<String>())?;
+    tracing::info!("snapshot {version} is in force");
+    if let Some(file) = shared.config.snapshot_file.clone() {
+        let saved = tokio::task::spawn_blocking(move || saved::save(&file, &body)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!("the snapshot could not be saved: {error}");
         }
     }
+    Ok(())
 }
 
 /// Tells the companion how things stand whenever that is news to it.

@@ -3,7 +3,12 @@
 use std::time::{Duration, Instant};
 
 use quiesce_guard::{Boot, Config, Guard, OnUnreachable, policy::Refusal};
-use quiesce_integration::{assert_eventually, companion::Companion, snapshots::SYNC_TOKEN};
+use quiesce_integration::{
+    assert_eventually,
+    companion::Companion,
+    snapshots::{SYNC_TOKEN, Snapshots},
+};
+use quiesce_policy::snapshot::{Epoch, Snapshot};
 use serde_json::Value;
 
 use crate::services::guard;
@@ -119,4 +124,29 @@ async fn a_guard_whose_token_is_wrong_goes_on_refusing() {
     let fleet: Value = companion.json(&["fleet"]).await.unwrap();
     let known: Vec<_> = fleet["enforcers"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
     assert_eq!(known, ["notes-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_used_is_reported_and_the_one_before_stays() {
+    let companion = Snapshots::start().await.unwrap();
+    companion.publish(&Snapshot { version: Epoch(1), ..Snapshot::default() }).unwrap();
+    let guard = guard(companion.addr(), "notes-1");
+    guard.synced().await;
+    companion.publish_bytes(Epoch(2), br#"{"version":2,"surprise":true}"#.to_vec());
+    let rejected = || companion.reports().into_iter().rev().find_map(|report| report.body.rejected);
+    assert_eventually!(rejected().is_some(), "it says so");
+    let rejected = rejected().unwrap();
+    assert_eq!((rejected.version, rejected.count), (Epoch(2), 1));
+    assert!(rejected.error.contains("surprise"), "{}", rejected.error);
+    assert_eq!(guard.epoch(), Epoch(1));
+    assert!(guard.gate().enter().is_ok());
+    companion.publish(&Snapshot { version: Epoch(3), ..Snapshot::default() }).unwrap();
+    assert_eventually!(guard.epoch() == Epoch(3), "the next one is good");
+    let told = || {
+        companion
+            .reports()
+            .last()
+            .is_some_and(|report| report.body.applied == Epoch(3) && report.body.rejected.is_none())
+    };
+    assert_eventually!(told(), "nothing is rejected any more");
 }
