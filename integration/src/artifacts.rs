@@ -28,6 +28,19 @@ pub fn quiesce() -> Result<PathBuf> {
     from_env("QUIESCE_BIN")
 }
 
+/// An example of the guard, built: a program in `$QUIESCE_EXAMPLES`.
+///
+/// # Errors
+/// When the variable is not set or has no such program in it.
+pub fn example(name: &str) -> Result<PathBuf> {
+    let dir = std::env::var_os("QUIESCE_EXAMPLES").map(PathBuf::from);
+    let dir =
+        dir.context("QUIESCE_EXAMPLES is not set; run `cargo xtask test`, which builds what it names")?;
+    let path = dir.join(name);
+    ensure!(path.is_file(), "{} is no file; run `cargo xtask test`", path.display());
+    Ok(path)
+}
+
 /// The Envoy binary, `$ENVOY_BIN`.
 ///
 /// # Errors

@@ -14,10 +14,10 @@ mod tls;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use common::cases::{Case, answered, by_outcome, plugin, table};
+use common::cases::{Case, answered, by_outcome, moved, now, plugin, table};
 use quiesce_integration::{
     assert_eventually,
     envoy::{Envoy, Options},
@@ -98,18 +98,6 @@ async fn run(snapshot: &Snapshot, clock: Timestamp, cases: &[&Case]) {
     }
 }
 
-/// The snapshot with all its times moved so that `clock` becomes `now`.
-fn moved(snapshot: &Snapshot, clock: Timestamp, now: Timestamp) -> Snapshot {
-    let moved = |at: Timestamp| Timestamp::from_unix_ms(now.unix_ms() + at.unix_ms() - clock.unix_ms());
-    let mut snapshot = snapshot.clone();
-    for window in snapshot.windows.iter_mut().chain(&mut snapshot.ended) {
-        window.starts_at = moved(window.starts_at);
-        window.ends_at = window.ends_at.map(moved);
-        window.expires_at = moved(window.expires_at);
-    }
-    snapshot
-}
-
 /// Each case is another client, by its address: whoever comes back early is told to wait longer.
 async fn exchange(envoy: &Envoy, authority: &Authority, case: &Case, number: u8) -> Response {
     let socket = TcpSocket::new_v4().unwrap();
@@ -132,10 +120,4 @@ async fn exchange(envoy: &Envoy, authority: &Authority, case: &Case, number: u8)
 async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8], bodiless: bool) -> Response {
     stream.write_all(bytes).await.unwrap();
     Response::read(stream, bodiless).await.unwrap()
-}
-
-#[allow(clippy::disallowed_methods, reason = "the Envoy under test goes by the real clock")]
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap())
 }

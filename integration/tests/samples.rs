@@ -359,3 +359,24 @@ fn a_case_is_one_of_the_table() {
     let table: Value = serde_json::from_str(include_str!("../../policy/cases/http.json")).unwrap();
     assert!(table["cases"].as_array().unwrap().contains(&case), "{case}");
 }
+
+/// The lines of a program, or of what is said in its documentation, without what stands before them.
+fn lines_of(source: &str) -> Vec<&str> {
+    source.lines().map(|line| line.trim_start().trim_start_matches("//!").trim()).collect()
+}
+
+#[test]
+fn what_is_shown_of_the_guard_is_in_programs_that_tests_run() {
+    let axum = include_str!("../../guard/examples/axum.rs");
+    let retry = include_str!("../../guard/src/retry/mod.rs");
+    for (name, source) in [("guard-layer", axum), ("guard-gate", axum), ("guard-retry", retry)] {
+        let sample = sample("README.md", name).unwrap();
+        // A comment within a sample is one of the program too.
+        let shown: Vec<_> = sample.lines().map(str::trim).collect();
+        let lines = lines_of(source);
+        assert!(
+            lines.windows(shown.len()).any(|part| part == shown),
+            "{name}: not in the program:\n{sample}"
+        );
+    }
+}

@@ -106,6 +106,24 @@ impl HeaderBlock {
         Self(block)
     }
 
+    /// Writes other pairs into the block in place of those that it has; it allocates only to grow.
+    pub fn refill<'p, I>(&mut self, pairs: impl Fn() -> I)
+    where
+        I: Iterator<Item = (&'p [u8], &'p [u8])>,
+    {
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        self.0.clear();
+        self.0.extend(number(pairs().count()));
+        for (name, value) in pairs() {
+            self.0.extend(number(name.len()));
+            self.0.extend(number(value.len()));
+        }
+        for text in pairs().flat_map(|(name, value)| [name, value]) {
+            self.0.extend_from_slice(text);
+            self.0.push(0);
+        }
+    }
+
     /// Lengthens the value of the last pair.
     pub fn append_to_last(&mut self, text: &[u8]) {
         let lengths_bytes = self.headers().lengths.len() * 8;
@@ -154,6 +172,9 @@ mod tests {
         let expected: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b"empty", b"")];
         assert_eq!(pairs(bytes).unwrap(), expected);
         assert_eq!(HeaderBlock::new(&expected).as_bytes(), bytes);
+        let mut refilled = HeaderBlock::new(&[(b"longer", b"than what follows, and gone then")]);
+        refilled.refill(|| expected.into_iter());
+        assert_eq!(refilled.as_bytes(), bytes);
     }
 
     #[test]

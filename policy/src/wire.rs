@@ -246,7 +246,7 @@ fn varint(mut number: u64) -> Vec<u8> {
 }
 
 /// As `grpc-message` has it.
-fn percent_encoded(text: &str) -> String {
+pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
             b'%' | 0..=0x1f | 0x7f.. => encoded.push_str(&format!("%{byte:02X}")),

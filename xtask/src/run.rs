@@ -1,7 +1,7 @@
 //! Runs what the other modules prepared: the tests, the demo and the benchmark.
 //!
 //! What runs finds the real parts in its environment: `QUIESCE_WASM` and `QUIESCE_LEARNING_WASM` (the
-//! modules as they ship), `QUIESCE_BIN` (the companion), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that
+//! modules as they ship), `QUIESCE_BIN` (the companion), `QUIESCE_EXAMPLES` (those of the guard), `ENVOY_BIN`, and `QUIESCE_NOOP_WASM` (a filter that
 //! does nothing); tests of PostgreSQL and of real servers also what `third_party` got.
 
 use std::{
@@ -30,7 +30,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
 
     step("building the companion and the tests", || {
         // In one go with the tests: built alone, the companion would get other features and be built twice.
-        Ok(ws.cargo().args(["build", "--workspace", "--bins", "--tests"]).run()?)
+        Ok(ws.cargo().args(["build", "--workspace", "--bins", "--tests", "--examples"]).run()?)
     })?;
     let companion = ws.target("debug/quiesce");
 
@@ -47,6 +47,7 @@ pub fn test(ws: &Workspace, args: &[String]) -> Result<()> {
                 .env("QUIESCE_LEARNING_WASM", &learning)
                 .env("QUIESCE_NOOP_WASM", &noop)
                 .env("QUIESCE_BIN", &companion)
+                .env("QUIESCE_EXAMPLES", ws.target("debug/examples"))
                 .env("ENVOY_BIN", &envoy)
                 .envs(others),
         )

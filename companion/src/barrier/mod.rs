@@ -273,7 +273,10 @@ impl Barrier {
             self.in_flight += if member.settled { 0 } else { member.in_flight };
             if member.unaccounted > 0 && !member.settled {
                 self.unaccounted += member.unaccounted;
-                let message = format!("lost count of {}: a filter VM failed", writes(member.unaccounted));
+                let message = format!(
+                    "lost count of {}: who counted it failed, or lost sight of it",
+                    writes(member.unaccounted)
+                );
                 self.note(Weight::Final, id, message);
             }
         }

@@ -6,7 +6,10 @@
     reason = "what fails here fails its test"
 )]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use quiesce_integration::envoy::{EnforcerConfig, PluginConfig};
 use quiesce_policy::{snapshot::Snapshot, time::Timestamp};
@@ -131,6 +134,11 @@ impl Case {
         self.expect["verdict"] == "pass"
     }
 
+    /// Whether it is about writes that are kept for later.
+    pub fn is_about_keeping(&self) -> bool {
+        self.expect["verdict"] == "queue" || self.expect["code"] == "intent-too-large"
+    }
+
     /// The outcomes by which the filter may count it; none for its own answers.
     pub fn outcomes(&self) -> Vec<String> {
         let expect = &self.expect;
@@ -157,4 +165,23 @@ pub fn by_outcome(counters: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
         *outcomes.entry(outcome.to_owned()).or_default() += count;
     }
     outcomes
+}
+
+/// The snapshot with all its times moved so that `clock` becomes `now`.
+pub fn moved(snapshot: &Snapshot, clock: Timestamp, now: Timestamp) -> Snapshot {
+    let moved = |at: Timestamp| Timestamp::from_unix_ms(now.unix_ms() + at.unix_ms() - clock.unix_ms());
+    let mut snapshot = snapshot.clone();
+    for window in snapshot.windows.iter_mut().chain(&mut snapshot.ended) {
+        window.starts_at = moved(window.starts_at);
+        window.ends_at = window.ends_at.map(moved);
+        window.expires_at = moved(window.expires_at);
+    }
+    snapshot
+}
+
+/// The time, for parts whose clock cannot be set.
+#[allow(clippy::disallowed_methods, reason = "what is under test goes by the real clock")]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap())
 }

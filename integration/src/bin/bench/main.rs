@@ -11,6 +11,7 @@ mod exact;
 mod explain;
 mod fleet;
 mod freezes;
+mod guard;
 mod intents;
 mod people;
 mod policies;
@@ -65,6 +66,8 @@ enum Part {
     People,
     /// Planned windows, and when they begin.
     Starts,
+    /// Reads through the guard of a service.
+    Guard,
     /// Writes that are kept and replayed.
     Intents,
     /// Only how writes are taken in.
@@ -96,6 +99,10 @@ async fn main() -> Result<()> {
     if args.wants(Part::Explain) {
         eprintln!("explaining requests …");
         explain::measure(&mut report, args.quick)?;
+    }
+    if args.wants(Part::Guard) {
+        eprintln!("reads through the guard of a service …");
+        guard::measure(&mut report, args.quick)?;
     }
     if args.wants(Part::Freezes) {
         eprintln!("{} freezes …", args.freezes);
