@@ -161,11 +161,16 @@ impl Asking<'_> {
         now: Timestamp,
     ) -> Admission {
         let policy = &state.policy;
-        let wait = self.wait(state, window.and_then(|window| window.ends_at), now);
+        let ends_at = window.and_then(|window| window.ends_at);
         let (refusal, retry_after_s) = match refusal {
-            Refusal::ReadOnly if wait.over_budget => (Refusal::RetryBudget, wait.retry_after_s),
+            // Who comes back when told so is not early.
             Refusal::Starting => (refusal, STARTING_RETRY_S),
-            other => (other, wait.retry_after_s),
+            refusal => match self.wait(state, ends_at, now) {
+                wait if wait.over_budget && refusal == Refusal::ReadOnly => {
+                    (Refusal::RetryBudget, wait.retry_after_s)
+                }
+                wait => (refusal, wait.retry_after_s),
+            },
         };
         state.note(classified.surface, Outcome::Stopped(Stop::Refused(refusal)));
         tracing::debug!("refused: {} on {}", refusal.code(), policy.surface_name(classified.surface));
