@@ -310,7 +310,9 @@ hint: window WINDOW stays in force; `quiesce thaw WINDOW` opens writes again, `q
     let unproven = serve.run(&["freeze", "--wait"]).await;
     assert_eq!(unproven.code, Some(8));
     assert!(unproven.stderr.starts_with("error: not proven ("), "{unproven:?}");
-    assert!(unproven.stderr.contains("edge-1 lost count of 2 writes: who counted it failed, or lost sight of it\nhint: window "));
+    assert!(unproven.stderr.contains(
+        "edge-1 lost count of 2 writes: who counted it failed, or lost sight of it\nhint: window "
+    ));
 }
 
 #[tokio::test]

@@ -89,7 +89,8 @@ async fn without_proof_the_command_does_not_run() {
     let marker = dir.path().join("ran");
     let output = serve.run(&["run", "--for", "5m", "--", "touch", marker.to_str().unwrap()]).await;
     assert_eq!(output.code, Some(8));
-    let hint = "who counted it failed, or lost sight of it\nhint: the command was not run; writes are open again\n";
+    let hint =
+        "who counted it failed, or lost sight of it\nhint: the command was not run; writes are open again\n";
     assert!(output.stderr.ends_with(hint), "{output:?}");
     assert!(!marker.exists());
     assert!(serve.api().status().await.windows.iter().all(|one| one.phase.is_ending()));
