@@ -303,6 +303,17 @@ impl Fleet {
             .collect()
     }
 
+    /// Whether a live enforcer in a window's scope has it not in force: then its barrier does not hold.
+    pub fn awaits(&self, window: &OpenWindow, at: Instant) -> bool {
+        let (id, scope) = (window.id(), &window.record.window.scope);
+        self.entries.iter().any(|(key, entry)| {
+            !entry.report.in_force.contains(id)
+                && scope.covers_labels(&entry.enforcer.labels)
+                && entry.is_live(at)
+                && !self.is_succeeded(key, at)
+        })
+    }
+
     /// What is known of the enforcers in a window's scope.
     pub fn members(&self, window: &OpenWindow, published: Epoch, at: Instant) -> Vec<Member> {
         let id = window.id();

@@ -225,6 +225,31 @@ fn forgets_only_the_lost_and_only_all_of_them() {
 }
 
 #[test]
+fn awaits_whoever_is_live_in_scope_and_has_not_acknowledged() {
+    let mut scene = Scene::new();
+    let mut window = window(T0, Vec::new());
+    window.record.window.scope.labels.insert("region".to_owned(), vec!["eu".to_owned()]);
+    let acknowledges =
+        |instance: &str| SyncRequest { in_force: vec![window.id().clone()], ..request("edge-1", instance) };
+    assert!(!scene.fleet.awaits(&window, scene.at()), "nobody is there");
+    let first = scene.open("edge-1", "1");
+    assert!(scene.fleet.awaits(&window, scene.at()));
+    scene.close(&first, PollEnd::HungUp);
+    scene.pass(1);
+    scene.open("edge-1", "2");
+    scene.report(acknowledges("2"));
+    assert!(!scene.fleet.awaits(&window, scene.at()), "the first is replaced, the second has acknowledged");
+    let mut elsewhere = request("edge-2", "1");
+    elsewhere.enforcer.labels.insert("region".to_owned(), "us".to_owned());
+    scene.report(elsewhere);
+    assert!(!scene.fleet.awaits(&window, scene.at()), "it is of another region");
+    scene.report(request("edge-3", "1"));
+    assert!(scene.fleet.awaits(&window, scene.at()));
+    scene.pass(3 * WAIT_MS / 1000 + 1);
+    assert!(!scene.fleet.awaits(&window, scene.at()), "nobody is live any more");
+}
+
+#[test]
 fn prunes_the_replaced_and_the_long_lost_unless_a_window_asks_for_them() {
     let mut scene = Scene::new();
     let old = scene.open("a", "1");

@@ -145,6 +145,10 @@ impl Service {
         if open.history.quiesced.is_some() {
             return None;
         }
+        // Most looks end here: with thousands on their way, the whole barrier is weighed once all have come.
+        if self.fleet().awaits(open, Instant::now()) {
+            return None;
+        }
         let barrier = self.barrier(open, self.published().epoch);
         (barrier.verdict == Verdict::Proven).then_some(Due::Prove(barrier))
     }

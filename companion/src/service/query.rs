@@ -25,8 +25,11 @@ use crate::{
 
 /// Events and windows that one answer holds at most.
 pub const MAX_PAGE: u32 = 1_000;
-/// In a large fleet, a barrier that is watched is looked at no more often than this.
+/// In a large fleet, a barrier that is watched is looked at no more often than this, and never less often than that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_RARELY: Duration = Duration::from_millis(250);
+/// In between it is left alone for so many times as long as the look took.
+const PAUSE_BY_LOOK: u32 = 5;
 const LARGE_FLEET: usize = 200;
 
 impl Service {
@@ -93,19 +96,26 @@ impl Service {
     ) -> Result<BarrierView, ServiceError> {
         let deadline = tokio::time::Instant::now() + wait;
         let mut stirs = self.follow_stirs();
+        let mut published = self.follow();
         let mut shutdown = self.follow_shutdown();
         loop {
             stirs.borrow_and_update();
+            published.borrow_and_update();
+            let began = Instant::now();
             let window = self.window(id.clone()).await?;
             let revision = revision(&window);
             let down = *shutdown.borrow_and_update();
             if after != Some(revision.as_str()) || down || tokio::time::Instant::now() >= deadline {
                 return Ok(BarrierView { revision, window });
             }
-            if self.fleet().len() > LARGE_FLEET {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
             let stirred = async {
+                if self.fleet().len() > LARGE_FLEET {
+                    // Whoever is late to say so costs a look at all the others; what the log says is seen at once.
+                    let pause = (began.elapsed() * PAUSE_BY_LOOK).clamp(LOOK_EVERY, LOOK_RARELY);
+                    if tokio::time::timeout(pause, published.changed()).await.is_ok() {
+                        return;
+                    }
+                }
                 tokio::select! {
                     _ = stirs.changed() => {}
                     _ = shutdown.changed() => {}
