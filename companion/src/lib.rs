@@ -14,6 +14,7 @@ pub mod envoy;
 pub mod error;
 pub mod event;
 pub mod explain;
+pub mod flags;
 pub mod fleet;
 pub mod intents;
 pub mod lean;

@@ -366,10 +366,12 @@ fn lines_of(source: &str) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_shown_of_the_guard_is_in_programs_that_tests_run() {
+fn what_is_shown_of_programs_is_in_those_that_tests_run() {
     let axum = include_str!("../../guard/examples/axum.rs");
     let retry = include_str!("../../guard/src/retry/mod.rs");
-    for (name, source) in [("guard-layer", axum), ("guard-gate", axum), ("guard-retry", retry)] {
+    let flag = include_str!("../clients/python/openfeature_client.py");
+    let shown = [("guard-layer", axum), ("guard-gate", axum), ("guard-retry", retry), ("flag", flag)];
+    for (name, source) in shown {
         let sample = sample("README.md", name).unwrap();
         // A comment within a sample is one of the program too.
         let shown: Vec<_> = sample.lines().map(str::trim).collect();

@@ -8,6 +8,7 @@ mod guard;
 mod health;
 mod intents;
 mod live;
+mod ofrep;
 mod plans;
 mod problem;
 mod public;
@@ -54,6 +55,7 @@ const BODY_BYTES: usize = 64 * 1024;
         (name = "fleet", description = "The enforcers"),
         (name = "surfaces", description = "What was seen in observe mode"),
         (name = "console", description = "For people who watch: what happens, as it happens"),
+        (name = "flags", description = "OpenFeature's remote evaluation protocol: may I write?"),
         (name = "sync", description = "For enforcers"),
         (name = "public", description = "What everybody may see, without a token"),
         (name = "health", description = "For whoever runs the companion"),
@@ -107,6 +109,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .routes(routes!(live::live))
         .routes(routes!(live::history))
         .routes(routes!(explain::explain))
+        .routes(routes!(ofrep::evaluate))
+        .routes(routes!(ofrep::evaluate_all))
         .routes(routes!(openapi))
         .split_for_parts();
     let (operator, operator_doc) = OpenApiRouter::<Arc<Service>>::new()

@@ -1,13 +1,14 @@
 //! What can be asked: windows, barriers, fleet, events.
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use quiesce_policy::snapshot::{EnforcerId, WindowId};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout_at;
 
 use super::{Published, Service};
@@ -17,6 +18,7 @@ use crate::{
     clock,
     error::ServiceError,
     event::{Event, EventKind},
+    flags::Frozen,
     fleet::{EnforcerKey, Entry, Fleet},
     store::{Change, StoredWindow},
     view::{BarrierView, EnforcerView, FleetCounts, FleetView, Liveness, StatusView, WindowView},
@@ -124,6 +126,14 @@ impl Service {
             // Liveness is lost by the passing of time, which stirs nothing: the controller's tick does.
             let _ = timeout_at(deadline, stirred).await;
         }
+    }
+
+    /// What is frozen for a caller with this context, at one moment.
+    pub fn frozen<T>(&self, context: &BTreeMap<String, Value>, look: impl FnOnce(Frozen<'_>) -> T) -> T {
+        let published = self.published();
+        let windows = published.windows.values().map(|open| &open.record.window);
+        let mode = self.configured().snapshot.mode;
+        look(Frozen::of(windows, mode, published.epoch.0, context, clock::now()))
     }
 
     /// How things stand.

@@ -24,6 +24,7 @@ mod enforcer;
 mod failing_store;
 mod faults;
 mod feeds;
+mod flags;
 mod fleet;
 mod intents;
 mod lean;

@@ -76,6 +76,8 @@ GET /v1/whoami viewer
 GET /v1/windows viewer
 GET /v1/windows/{id} viewer
 GET /v1/windows/{id}/barrier viewer
+POST /ofrep/v1/evaluate/flags viewer
+POST /ofrep/v1/evaluate/flags/{key} viewer
 POST /v1/backfill/pause operator
 POST /v1/backfill/resume operator
 POST /v1/deliveries/cancel operator

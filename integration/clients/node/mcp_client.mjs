@@ -3,7 +3,7 @@
 // What is said on standard input and output is as in ../python/steps.py.
 
 import { createRequire } from "node:module";
-import { createInterface } from "node:readline";
+import { serve } from "./steps.mjs";
 
 // The packages are where this is run, and not beside this file.
 const require = createRequire(`${process.cwd()}/`);
@@ -81,17 +81,5 @@ if (what.complete) {
   });
 }
 
-const say = (line) => console.log(JSON.stringify(line));
-
-say({ end: "start" });
-for await (const step of createInterface({ input: process.stdin })) {
-  for (const [operation, run] of Object.entries(steps[step] ?? {})) {
-    const outcome = await run().then(
-      (value) => ({ value }),
-      (error) => ({ error: String(error) }),
-    );
-    say({ operation, ...outcome });
-  }
-  say({ end: step });
-}
+await serve(steps);
 await client.close();

@@ -16,6 +16,7 @@ mod etcd;
 mod front;
 mod mcp;
 mod milvus;
+mod openfeature;
 mod rust_sdk;
 mod server;
 mod story;
